@@ -1,0 +1,43 @@
+# Every target that needs .venv calls the set-up first; it returns at once when nothing changed.
+PY := .venv/bin/python
+FAST ?= 0
+PHOTO ?=
+demo_flags := $(if $(filter-out 0,$(FAST)),--fast) $(if $(PHOTO),--photo "$(PHOTO)")
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check matrix lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: ## create or repair .venv from requirements.lock (PYTHON=... names the interpreter)
+	@sh tools/setup_venv.sh
+
+demo: setup ## data, training, export, Paddle-Lite, report.html (FAST=1: a minute; PHOTO=path: predicts it too)
+	@$(PY) tools/demo.py $(demo_flags)
+
+test: setup ## the tests, without the matrix
+	@$(PY) -m pytest -q -m "not matrix"
+
+check: setup ## lint, format, spelling, architecture
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m codespell_lib
+	@$(PY) -m pytest -q tests/test_architecture.py
+
+matrix: setup ## the long tables of tests
+	@$(PY) -m pytest -q -m matrix
+
+# The override takes opencv-python out of the resolution: paddleseg asks for it, the headless wheel replaces it.
+lock: ## rewrite requirements.lock from requirements.txt and requirements-dev.txt (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
+	@override=$$(mktemp) && trap 'rm -f "$$override"' EXIT && \
+	echo 'opencv-python; sys_platform == "never"' >"$$override" && \
+	uv pip compile requirements.txt requirements-dev.txt --override "$$override" --python-version 3.10 \
+	  --no-config --generate-hashes \
+	  --custom-compile-command "make lock" --quiet --output-file requirements.lock
+	@echo "requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages"
+
+clean: ## remove caches and build products; .venv, data and output stay
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

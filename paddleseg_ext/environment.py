@@ -1,0 +1,82 @@
+"""Is this an interpreter paddleseg_ext can run in? One line says what is wrong and the command that cures it.
+
+`paddleseg_ext/__init__.py` calls `check()` before it imports paddle, whose own failures under a wrong numpy
+or without libGL are forty lines long and name neither. Only the standard library is imported at the top, in
+syntax an older Python can parse, and nothing global is changed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import sys
+
+PYTHON = (3, 10)
+NUMPY = "1.26.4"
+OPENCV = "4.11.0.86"
+
+_NUMPY = f'install "numpy=={NUMPY}"'
+_OPENCV = f'install --force-reinstall --no-deps "opencv-python-headless=={OPENCV}"'
+
+
+class UnsuitableEnvironmentError(ImportError):
+    """What `check()` raises. The message is one line; the command line prints it without a traceback."""
+
+
+def check() -> None:
+    """Check the Python version, then numpy's, then that OpenCV loads.
+
+    Raises:
+        UnsuitableEnvironmentError: an ImportError whose one line says what was found, what is needed and
+            the command that repairs it.
+    """
+    _check_python()
+    _check_numpy()
+    _check_opencv()
+
+
+def _check_python() -> None:
+    found = tuple(sys.version_info[:2])
+    if found != PYTHON:
+        raise UnsuitableEnvironmentError(
+            f"Python {found[0]}.{found[1]} found ({sys.executable}), paddleseg_ext needs 3.10, the newest "
+            "that paddlelite has wheels for: `make setup` in a checkout, or python3.10 -m venv .venv"
+        )
+
+
+def _check_numpy() -> None:
+    try:
+        numpy = importlib.import_module("numpy")
+    except ImportError as error:
+        raise UnsuitableEnvironmentError(
+            f"numpy cannot be imported ({_first_line(error)}), paddleseg_ext needs {NUMPY}: {_pip(_NUMPY)}"
+        ) from None
+    if int(numpy.__version__.split(".")[0]) >= 2:
+        raise UnsuitableEnvironmentError(
+            f"numpy {numpy.__version__} found, paddleseg_ext needs numpy<2 because paddlepaddle 2.6.2 and "
+            f"paddleseg 2.8.0 break with 2: {_pip(_NUMPY)}"
+        )
+
+
+def _check_opencv() -> None:
+    try:
+        importlib.import_module("cv2")
+    except ModuleNotFoundError as error:
+        raise UnsuitableEnvironmentError(
+            f"OpenCV cannot be imported ({_first_line(error)}), paddleseg_ext needs opencv-python-headless "
+            f"{OPENCV}: {_pip(_OPENCV)}"
+        ) from None
+    except ImportError as error:
+        raise UnsuitableEnvironmentError(
+            f"OpenCV does not load here ({_first_line(error)}); the headless build needs no libGL or other "
+            f"display library: {_pip('uninstall -y opencv-python')} && {_pip(_OPENCV)}"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _pip(arguments: str) -> str:
+    """The command for this interpreter, as a shell takes it."""
+    return f"{shlex.quote(sys.executable or 'python')} -m pip {arguments}"

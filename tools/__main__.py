@@ -1,0 +1,95 @@
+"""`paddleseg-ext COMMAND [ARGS...]`: one entry for all tools, which each keep PaddleSeg's flags.
+
+Imports nothing heavy: `paddleseg-ext --help` answers before paddle would have begun to load.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import subprocess
+import sys
+
+# A command is the module of the same name in this package, with `main(argv) -> int`.
+COMMANDS = {
+    "train": "train a model from a config",
+    "val": "evaluate a model: mIoU, accuracy, kappa",
+    "predict": "segment images and save the pictures",
+    "export": "write the static graph with an output op",
+    "make_scenes": "draw the procedural data set in ADE20K's layout",
+    "demo": "all of it in five minutes, ending in one report",
+}
+BENCHMARK = "benchmark"
+USAGE_ERROR = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code; 2 for an unknown command or an unsuitable environment."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args:
+        print(_help(), file=sys.stderr)
+        return USAGE_ERROR
+    command, rest = args[0], args[1:]
+    if argv is None:
+        sys.argv[0] = f"paddleseg-ext {command}"  # what argparse calls the program in its messages
+    if command in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if command in ("-V", "--version"):
+        print(_version())
+        return 0
+    if command == BENCHMARK:
+        return _benchmark(rest)
+    if command in COMMANDS:
+        return _run(command, rest)
+    near = difflib.get_close_matches(command, [*COMMANDS, BENCHMARK], n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "see `paddleseg-ext --help`"
+    print(f"paddleseg-ext: no command `{command}`; {hint}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def _run(command: str, argv: list[str]) -> int:
+    """Import the tool and run it; an unsuitable environment is one line, not a traceback."""
+    try:
+        return importlib.import_module(f"paddleseg_ext_tools.{command}").main(argv)
+    except ImportError as error:
+        # By name: paddleseg_ext itself could not be imported, so its class is not to be had.
+        if type(error).__name__ != "UnsuitableEnvironmentError":
+            raise
+        print(f"paddleseg-ext: {error}", file=sys.stderr)
+        return USAGE_ERROR
+
+
+def _benchmark(argv: list[str]) -> int:
+    """Run deploy/lite/benchmark.py as a process: it stands alone and imports its neighbours by bare name."""
+    from paddleseg_ext_tools.paths import resource
+
+    try:
+        script = resource("deploy/lite/benchmark.py")
+    except FileNotFoundError as error:
+        print(f"paddleseg-ext: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    try:
+        return subprocess.call([sys.executable, str(script), *argv])
+    except KeyboardInterrupt:
+        return 130
+
+
+def _help() -> str:
+    rows = [*COMMANDS.items(), (BENCHMARK, "convert exported models for Paddle-Lite and measure them")]
+    commands = "\n".join(f"  {name:<12} {what}" for name, what in rows)
+    return (
+        "usage: paddleseg-ext COMMAND [ARGS...]\n\n"
+        f"{commands}\n\n"
+        "`paddleseg-ext COMMAND --help` lists the flags of one command."
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"paddleseg-ext {version('paddleseg-ext')}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,40 @@
+"""Where files that ship with the tools are: `configs/` and `deploy/lite/`, in a checkout or installed.
+
+setup.py copies both trees next to this file when it builds a wheel. An editable installation and
+`python tools/<name>.py` find them where they are, beside the folder `tools`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SHIPPED = ("configs", "deploy/lite")
+_HERE = Path(__file__).resolve().parent
+
+
+def resource(relative: str) -> Path:
+    """Return the absolute path of a shipped file or folder.
+
+    Args:
+        relative: its path in a checkout, such as `configs/pp_mobileseg/demo.yml`.
+
+    Raises:
+        FileNotFoundError: neither checkout nor installed package has it, or it is of no shipped tree.
+    """
+    parts = Path(relative).parts
+    shipped = any(parts[: len(tree.split("/"))] == tuple(tree.split("/")) for tree in SHIPPED)
+    if shipped and ".." not in parts:
+        for root in _roots():
+            path = root / relative
+            if path.exists():
+                return path
+    looked = ", ".join(str(root) for root in _roots())
+    raise FileNotFoundError(
+        f"{relative}: no such file comes with paddleseg_ext; looked for {' and '.join(SHIPPED)} in {looked}"
+    )
+
+
+def _roots() -> tuple[Path, ...]:
+    """The folder above `tools` first in a checkout; only the package itself once installed."""
+    checkout = _HERE.parent
+    return (checkout, _HERE) if (checkout / "setup.py").is_file() else (_HERE,)
