@@ -1,0 +1,1 @@
+"""Reading, checking and building what a PaddleSeg yaml describes."""

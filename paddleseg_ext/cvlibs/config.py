@@ -1,0 +1,130 @@
+"""A checked config, and the objects it describes, built by PaddleSeg's own builder."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import paddle
+from paddleseg.cvlibs import Config as PaddleSegConfig
+from paddleseg.cvlibs import SegBuilder
+from paddleseg.utils import logger
+
+from paddleseg_ext.cvlibs.checks import check_config
+from paddleseg_ext.cvlibs.yaml_file import apply_opts, read_yaml
+from paddleseg_ext.errors import ConfigError, PaddleSegExtError
+from paddleseg_ext.utils.logging import get_logger
+
+Built = TypeVar("Built")
+
+
+class Config(PaddleSegConfig):
+    """A PaddleSeg yaml with command line overrides, checked whole before anything is built.
+
+    Args:
+        path: the yaml.
+        learning_rate, batch_size, iters: override the yaml when not None.
+        opts: `a.b=value` overrides, applied before those three.
+
+    Raises ConfigError for whatever cannot be right.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        iters: int | None = None,
+        opts: list[str] | None = None,
+    ):
+        content = read_yaml(path)
+        apply_opts(content, opts)
+        if learning_rate is not None:
+            content.setdefault("lr_scheduler", {})["learning_rate"] = learning_rate
+        content.update(
+            {key: value for key, value in (("batch_size", batch_size), ("iters", iters)) if value is not None}
+        )
+        check_config(content)
+        # The reader and PaddleSeg's rules share the content: synchronised defaults land in it.
+        self.path = Path(path)
+        self.dic = copy.deepcopy(content)
+        try:
+            with _quiet_paddleseg():
+                self._build_default_checker().apply_all_rules(self)
+        except RuntimeError as error:
+            raise ConfigError(f"{path}: {str(error).splitlines()[-1]}") from error
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes of the model, from the model or from its data set."""
+        if "num_classes" in self.dic["model"]:
+            return self.dic["model"]["num_classes"]
+        dataset = SegBuilder(self).train_dataset_class
+        return getattr(dataset, "NUM_CLASSES", self.dic["train_dataset"].get("num_classes"))
+
+    @property
+    def in_channels(self) -> int:
+        """The number of channels of the images the model takes."""
+        model = self.dic["model"]
+        return model.get("backbone", model).get("in_channels", 3)
+
+
+class Builder(SegBuilder):
+    """PaddleSeg's builder, quiet, and with our errors reaching the user as they were raised."""
+
+    @classmethod
+    def show_msg(cls, name: str, cfg: dict[str, Any]) -> None:
+        """PaddleSeg prints every section it builds; the yaml is there to be read."""
+
+    def build(self, name: str) -> Any:
+        """One of `model`, `optimizer`, `lr_scheduler`, `loss`, `train_dataset`, `val_dataset`, `val_transforms`.
+
+        Raises the PaddleSegExtError of the component, or ConfigError with what the component said.
+        """
+        return _translated(lambda: getattr(self, name), name)
+
+    def build_untrained_model(self) -> paddle.nn.Layer:
+        """The model without its `pretrained` weights: for whoever loads a checkpoint over them anyway."""
+        self.config.dic["model"] = _without_pretrained(self.config.dic["model"])
+        return self.build("model")
+
+    def build_optimizer(self) -> paddle.optimizer.Optimizer:
+        """The optimizer of `model`; warns about parameter groups that match nothing."""
+        optimizer = self.build("optimizer")
+        names = [name for name, _ in self.model.named_parameters()]
+        for group in self.config.optimizer_cfg.get("custom_cfg") or []:
+            if not any(group["name"] in name for name in names):
+                get_logger().warning("optimizer.custom_cfg: no parameter has %r in its name", group["name"])
+        return optimizer
+
+
+@contextmanager
+def _quiet_paddleseg() -> Iterator[None]:
+    """Silences PaddleSeg's warnings that it filled in `in_channels` or `ignore_index` from the data set, rightly."""
+    level, logger.log_level = logger.log_level, 0
+    try:
+        yield
+    finally:
+        logger.log_level = level
+
+
+def _translated(function: Callable[[], Built], name: str) -> Built:
+    try:
+        with _quiet_paddleseg():
+            return function()
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, PaddleSegExtError):
+                raise cause from None
+            cause = cause.__context__
+        raise ConfigError(f"cannot build {name}: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _without_pretrained(section: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_pretrained(value) if isinstance(value, dict) else value
+        for key, value in section.items()
+        if key != "pretrained"
+    }

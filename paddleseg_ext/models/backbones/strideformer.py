@@ -1,0 +1,235 @@
+"""StrideFormer, the backbone of PP-MobileSeg (Tang et al. 2023, arXiv 2304.05152, §3.1-3.2).
+
+Four MobileNetV3 stages, strided SEA attention behind the last two, and a module that fuses the stages:
+`AAM` (aggregated attention at 1/16), `AAMSx8` (its simpler form at 1/8) or `origin` (SeaFormer's fusion,
+the paper's ablation). Loads PaddleSeg's PP-MobileSeg checkpoints. PaddleSeg 2.8.0 gates AAM with ReLU6
+where the weights were trained with a sigmoid, which costs five points of mIoU; here it is a sigmoid.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddleseg_ext.cvlibs.registry import BACKBONES, register
+from paddleseg_ext.models.layers.attention import SeaAttention
+from paddleseg_ext.models.layers.conv import ConvBNAct
+from paddleseg_ext.models.layers.drop_path import DropPath
+from paddleseg_ext.models.layers.fusion import SigmoidFusion
+from paddleseg_ext.models.layers.mobile_blocks import BlockConfig, ConvFFN, MobileNetV3Stage
+from paddleseg_ext.models.layers.resize import resize_like
+from paddleseg_ext.weights import load_pretrained
+
+FUSIONS = ("origin", "AAM", "AAMSx8")
+
+
+class StrideFormerBlock(nn.Layer):
+    """SEA attention and feed-forward, each residual."""
+
+    def __init__(self, channels: int, key_dim: int, num_heads: int, attn_ratio: float, mlp_ratio: float,
+                 drop_path: float, act: str, stride: int):  # fmt: skip
+        super().__init__()
+        self.attn = SeaAttention(channels, key_dim, num_heads, attn_ratio, act, stride)
+        self.drop_path = DropPath(drop_path)
+        self.mlp = ConvFFN(channels, int(channels * mlp_ratio), act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, C, H, W] -> [B, C, H, W]."""
+        x = x + self.drop_path(self.attn(x))
+        return x + self.drop_path(self.mlp(x))
+
+
+class StrideFormerStage(nn.Layer):
+    """A run of blocks; the drop path rate grows linearly from 0 within each stage."""
+
+    def __init__(self, depth: int, drop_path_rate: float, **block: Any):
+        super().__init__()
+        rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
+        self.transformer_blocks = nn.LayerList([StrideFormerBlock(drop_path=rate, **block) for rate in rates])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, C, H, W] -> [B, C, H, W]."""
+        for block in self.transformer_blocks:
+            x = block(x)
+        return x
+
+
+class AggregatedAttention(nn.Layer):
+    """AAM (§3.2): the gates of all stages vote on the detail, the semantic feature is added. Works at 1/16."""
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int):
+        super().__init__()
+        self.embedding_list = nn.LayerList([ConvBNAct(c, out_channels) for c in in_channels])
+        self.act_embedding_list = nn.LayerList([ConvBNAct(c, out_channels, act="sigmoid") for c in in_channels])
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """features: [B, C0, H/8, W/8], [B, C1, H/16, W/16], [B, C2, H/32, W/32] -> [B, out, H/16, W/16]."""
+        x8, x16, x32 = features
+        # By scale, not by size: on odd maps Paddle samples the two differently, and the weights know this one.
+        x8 = F.interpolate(x8, scale_factor=0.5, mode="bilinear")
+        x16 = resize_like(x16, x8)
+        gate = self.act_embedding_list[0](x8) * self.act_embedding_list[1](x16)
+        gate = gate * resize_like(self.act_embedding_list[2](x32), x8)
+        detail = self.embedding_list[0](x8) + self.embedding_list[1](x16)
+        return gate * detail + resize_like(self.embedding_list[2](x32), x8)
+
+
+class AggregatedAttentionX8(nn.Layer):
+    """AAMSx8: as `AggregatedAttention`, at 1/8 and with one gate less."""
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int):
+        super().__init__()
+        c8, c16, c32 = in_channels
+        self.embedding_list = nn.LayerList([ConvBNAct(c, out_channels) for c in (c8, c32)])
+        self.act_embedding_list = nn.LayerList([ConvBNAct(c, out_channels, act="sigmoid") for c in (c16, c32)])
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """features: [B, C0, H/8, W/8], [B, C1, H/16, W/16], [B, C2, H/32, W/32] -> [B, out, H/8, W/8]."""
+        x8, x16, x32 = features
+        gate = self.act_embedding_list[0](resize_like(x16, x8))
+        gate = gate * resize_like(self.act_embedding_list[1](x32), x8)
+        return gate * self.embedding_list[0](x8) + resize_like(self.embedding_list[1](x32), x8)
+
+
+class StrideFormer(nn.Layer):
+    """MobileNetV3 stages with strided SEA attention behind the last `len(depths)` of them.
+
+    `feat_channels` holds the channels of the one feature map it returns. Raises ValueError for an
+    unknown `inj_type` or for `out_feat_chs` that do not name one width per fused stage.
+    """
+
+    def __init__(
+        self,
+        cfgs: Sequence[Sequence[BlockConfig]],
+        stem_channels: int,
+        depths: Sequence[int],
+        num_heads: int,
+        inj_type: str,
+        out_feat_chs: Sequence[int],
+        key_dims: Sequence[int] = (16, 24),
+        attn_ratio: float = 2.0,
+        mlp_ratios: Sequence[float] = (2, 4),
+        drop_path_rate: float = 0.1,
+        act: str = "relu6",
+        out_channels: int = 256,
+        dims: Sequence[int] = (128, 160),
+        stride_attention: bool = True,
+        in_channels: int = 3,
+        pretrained: str | None = None,
+    ):
+        super().__init__()
+        if inj_type not in FUSIONS:
+            raise ValueError(f"inj_type is {inj_type!r}; it must be one of {', '.join(FUSIONS)}")
+        if len(out_feat_chs) != len(depths) + 1:
+            raise ValueError(f"out_feat_chs needs {len(depths) + 1} widths, got {list(out_feat_chs)}")
+        self.num_stages = len(cfgs)
+        self.num_attention = len(depths)
+        for i, blocks in enumerate(cfgs):
+            stem = stem_channels if i == 0 else None
+            self.add_sublayer(f"smb{i + 1}", MobileNetV3Stage(in_channels, blocks, stem))
+            in_channels = blocks[-1].out_channels
+        for i, depth in enumerate(depths):
+            stage = StrideFormerStage(
+                depth,
+                drop_path_rate,
+                channels=cfgs[i - len(depths)][-1].out_channels,
+                key_dim=key_dims[i],
+                num_heads=num_heads,
+                attn_ratio=attn_ratio,
+                mlp_ratio=mlp_ratios[i],
+                act=act,
+                stride=2 if stride_attention else 1,
+            )
+            self.add_sublayer(f"trans{i + 1}", stage)
+        self.inj_type = inj_type
+        self._add_fusion(out_feat_chs, out_channels, dims)
+        load_pretrained(self, pretrained)
+
+    def _add_fusion(self, in_channels: Sequence[int], out_channels: int, dims: Sequence[int]) -> None:
+        if self.inj_type == "origin":
+            detail = in_channels[0]
+            for i, dim in enumerate(dims):
+                self.add_sublayer(f"fuse{i + 1}", SigmoidFusion(detail, in_channels[i + 1], dim))
+                detail = dim
+            self.num_fusions = len(dims)
+            self.feat_channels = [dims[-1]]
+        else:
+            module = AggregatedAttention if self.inj_type == "AAM" else AggregatedAttentionX8
+            self.inj_module = module(in_channels, out_channels)
+            self.feat_channels = [out_channels]
+
+    def _fuse(self, features: list[Tensor]) -> Tensor:
+        if self.inj_type != "origin":
+            return self.inj_module(features)
+        x = features[0]
+        for i in range(self.num_fusions):
+            x = getattr(self, f"fuse{i + 1}")(x, features[i + 1])
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, in_channels, H, W] -> [B, feat_channels[0], h, w] at 1/16 (AAM) or 1/8 (AAMSx8, origin)."""
+        features = []
+        for i in range(self.num_stages):
+            x = getattr(self, f"smb{i + 1}")(x)
+            if i == 1:
+                features.append(x)
+            attention = i - (self.num_stages - self.num_attention)
+            if attention >= 0:
+                x = getattr(self, f"trans{attention + 1}")(x)
+                features.append(x)
+        return self._fuse(features)
+
+
+def _stage(*rows: tuple) -> list[BlockConfig]:
+    return [BlockConfig(*row) for row in rows]
+
+
+@register(BACKBONES)
+def MobileSeg_Base(
+    inj_type: str = "AAMSx8",
+    out_feat_chs: Sequence[int] = (64, 128, 192),
+    out_channels: int = 256,
+    dims: Sequence[int] = (128, 160),
+    drop_path_rate: float = 0.1,
+    stride_attention: bool = True,
+    in_channels: int = 3,
+    pretrained: str | None = None,
+) -> StrideFormer:
+    """StrideFormer-Base: the backbone of PP-MobileSeg-Base (table 1)."""
+    cfgs = [
+        _stage((3, 16, 16, True, "relu", 1), (3, 64, 32, False, "relu", 2), (3, 96, 32, False, "relu", 1)),
+        _stage((5, 128, 64, True, "hardswish", 2), (5, 240, 64, True, "hardswish", 1)),
+        _stage((5, 384, 128, True, "hardswish", 2), (5, 384, 128, True, "hardswish", 1)),
+        _stage((5, 768, 192, True, "hardswish", 2), (5, 768, 192, True, "hardswish", 1)),
+    ]
+    return StrideFormer(
+        cfgs, 16, (3, 3), 8, inj_type, out_feat_chs, out_channels=out_channels, dims=dims,
+        drop_path_rate=drop_path_rate, stride_attention=stride_attention, in_channels=in_channels,
+        pretrained=pretrained,
+    )  # fmt: skip
+
+
+@register(BACKBONES)
+def MobileSeg_Tiny(
+    inj_type: str = "AAM",
+    out_feat_chs: Sequence[int] = (32, 64, 128),
+    out_channels: int = 256,
+    dims: Sequence[int] = (128, 160),
+    drop_path_rate: float = 0.1,
+    stride_attention: bool = True,
+    in_channels: int = 3,
+    pretrained: str | None = None,
+) -> StrideFormer:
+    """StrideFormer-Tiny: the backbone of PP-MobileSeg-Tiny (table 1)."""
+    cfgs = [
+        _stage((3, 16, 16, True, "relu", 1), (3, 64, 32, False, "relu", 2), (3, 48, 24, False, "relu", 1)),
+        _stage((5, 96, 32, True, "hardswish", 2), (5, 96, 32, True, "hardswish", 1)),
+        _stage((5, 160, 64, True, "hardswish", 2), (5, 160, 64, True, "hardswish", 1)),
+        _stage((3, 384, 128, True, "hardswish", 2), (3, 384, 128, True, "hardswish", 1)),
+    ]
+    return StrideFormer(
+        cfgs, 16, (2, 2), 4, inj_type, out_feat_chs, out_channels=out_channels, dims=dims,
+        drop_path_rate=drop_path_rate, stride_attention=stride_attention, in_channels=in_channels,
+        pretrained=pretrained,
+    )  # fmt: skip

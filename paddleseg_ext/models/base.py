@@ -1,0 +1,53 @@
+"""What every segmentation model of this package is: logits at decoder resolution, and a way up from there."""
+
+from paddle import Tensor, nn
+
+from paddleseg_ext.deploy.output_ops import ValidInterpolate
+from paddleseg_ext.models.layers.resize import resize
+
+UPSAMPLINGS = {"intepolate": "bilinear", "interpolate": "bilinear", "vim": "vim"}
+
+
+class SegmentationModel(nn.Layer):
+    """A model that gives `logits(x)` at decoder resolution; subclasses implement only that.
+
+    Args:
+        num_classes: number of classes K.
+        align_corners: how logits are resized to the input's size.
+        upsample: 'interpolate' (PaddleSeg's yaml spells it 'intepolate'; both are taken) or 'vim'.
+        loss_stride: while training, the logits are given at 1/loss_stride of the input size, and so is
+            the loss: full-resolution logits of 150 classes cost more than the rest of a small network.
+
+    `size_divisor` is the input size granularity at which the network drops no pixels; any size works.
+    Raises ValueError for another `upsample` or a `loss_stride` below 1.
+    """
+
+    size_divisor = 32
+
+    def __init__(
+        self, num_classes: int, align_corners: bool = False, upsample: str = "interpolate", loss_stride: int = 1
+    ):
+        super().__init__()
+        if upsample not in UPSAMPLINGS:
+            raise ValueError(f"upsample is {upsample!r}; it must be one of {', '.join(UPSAMPLINGS)}")
+        if loss_stride < 1:
+            raise ValueError(f"loss_stride is {loss_stride}; it must be at least 1")
+        self.num_classes = num_classes
+        self.align_corners = align_corners
+        self.upsample = UPSAMPLINGS[upsample]
+        self.loss_stride = loss_stride
+
+    def logits(self, x: Tensor) -> Tensor:
+        """x: [B, C, H, W] -> [B, K, h, w] at decoder resolution."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """x: [B, C, H, W] -> [[B, K, H, W]] logits; int32 labels [[B, H, W]] for upsample 'vim' in eval mode."""
+        height, width = x.shape[2:]
+        logits = self.logits(x)
+        if self.training:
+            size = [-(-height // self.loss_stride), -(-width // self.loss_stride)]
+            return [resize(logits, size, self.align_corners)]
+        if self.upsample == "vim":
+            return [ValidInterpolate(self.align_corners)(logits, [height, width])]
+        return [resize(logits, [height, width], self.align_corners)]

@@ -1,0 +1,37 @@
+"""Activations by name, and the two hard-sigmoid gates of the MobileNetV3 and SEA families."""
+
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+_ACTIVATIONS = {
+    None: nn.Identity,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def activation(name: str | None) -> nn.Layer:
+    """A new activation layer. Raises ValueError for a name that is not known."""
+    if name not in _ACTIVATIONS:
+        known = ", ".join(str(key) for key in _ACTIVATIONS)
+        raise ValueError(f"unknown activation {name!r}; known: {known}")
+    return _ACTIVATIONS[name]()
+
+
+class HardSigmoid(nn.Layer):
+    """clip(slope * x + offset, 0, 1) as one operator.
+
+    The three-operator spelling relu6(x + 3) / 6 is equal in float32 but overflows to NaN in the fp16
+    kernels of ARM.
+    """
+
+    def __init__(self, slope: float = 1.0 / 6.0, offset: float = 0.5):
+        super().__init__()
+        self.slope = slope
+        self.offset = offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [...] -> [...]."""
+        return F.hardsigmoid(x, slope=self.slope, offset=self.offset)

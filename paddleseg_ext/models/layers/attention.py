@@ -1,0 +1,102 @@
+"""Squeeze-enhanced axial attention (SeaFormer, Wan et al. 2023, §3.2) and its strided form (PP-MobileSeg §3.1).
+
+Attribute names are those of PaddleSeg's checkpoints; `proj`, `proj_encode_row` and `proj_encode_column`
+hold their convolution at index 1, behind the activation.
+"""
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddleseg_ext.models.layers.activation import HardSigmoid, activation
+from paddleseg_ext.models.layers.conv import ConvBNAct
+from paddleseg_ext.models.layers.resize import resize
+
+CHECKPOINT_NAMES = ("c", "bn")
+POSITIONS = 16
+
+
+class AxialPositionEmbedding(nn.Layer):
+    """A learned embedding of 16 positions along one axis, stretched to the length of the input.
+
+    For a fixed input size the stretched embedding is a constant, which the exporter folds
+    (`paddleseg_ext.deploy.passes`): Paddle-Lite has no linear interpolation on x86.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.pos_embed = self.create_parameter([1, channels, POSITIONS], default_initializer=nn.initializer.Normal())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, C, N] -> [B, C, N]."""
+        return x + F.interpolate(self.pos_embed, size=[x.shape[2]], mode="linear", data_format="NCW")
+
+
+class SeaAttention(nn.Layer):
+    """Attention along rows and columns of averaged features, gated by a local convolutional branch.
+
+    With `stride=2` the attention works at half the resolution and its result is resized back.
+    """
+
+    def __init__(self, channels: int, key_dim: int, num_heads: int, attn_ratio: float, act: str, stride: int = 1):
+        super().__init__()
+        self.num_heads = num_heads
+        self.scale = key_dim**-0.5
+        self.qk_channels = key_dim * num_heads
+        self.v_channels = int(attn_ratio * key_dim) * num_heads
+        qk, v = self.qk_channels, self.v_channels
+
+        self.to_q = ConvBNAct(channels, qk, names=CHECKPOINT_NAMES)
+        self.to_k = ConvBNAct(channels, qk, names=CHECKPOINT_NAMES)
+        self.to_v = ConvBNAct(channels, v, names=CHECKPOINT_NAMES)
+        self.stride = stride
+        if stride > 1:
+            self.stride_conv = nn.Sequential(
+                nn.Conv2D(channels, channels, 3, stride=stride, padding=1, groups=channels),
+                nn.BatchNorm2D(channels),
+            )
+        self.proj = self._projection(v, channels, act)
+        self.proj_encode_row = self._projection(v, v, act)
+        self.pos_emb_rowq = AxialPositionEmbedding(qk)
+        self.pos_emb_rowk = AxialPositionEmbedding(qk)
+        self.proj_encode_column = self._projection(v, v, act)
+        self.pos_emb_columnq = AxialPositionEmbedding(qk)
+        self.pos_emb_columnk = AxialPositionEmbedding(qk)
+        local = 2 * qk + v
+        self.dwconv = ConvBNAct(local, local, 3, groups=local, names=CHECKPOINT_NAMES)
+        self.act = activation(act)
+        self.pwconv = ConvBNAct(local, channels, names=CHECKPOINT_NAMES)
+        self.gate = HardSigmoid()
+
+    @staticmethod
+    def _projection(in_channels: int, out_channels: int, act: str) -> nn.Sequential:
+        conv = ConvBNAct(in_channels, out_channels, norm_weight=0.0, names=CHECKPOINT_NAMES)
+        return nn.Sequential(activation(act), conv)
+
+    def _heads(self, x: Tensor, channels: int) -> Tensor:
+        # Only the length is left to infer: a graph exported with a fixed size must not fix the batch too.
+        return x.reshape([0, self.num_heads, channels // self.num_heads, -1])
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q, k: [B, qk_channels, N], v: [B, v_channels, N] -> [B, heads, v_channels / heads, N]."""
+        q = self._heads(q, self.qk_channels).transpose([0, 1, 3, 2])
+        k = self._heads(k, self.qk_channels)
+        v = self._heads(v, self.v_channels).transpose([0, 1, 3, 2])
+        weights = F.softmax(paddle.matmul(q, k) * self.scale, axis=-1)
+        return paddle.matmul(weights, v).transpose([0, 1, 3, 2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, C, H, W] -> [B, C, H, W]."""
+        size = x.shape[2:]
+        if self.stride > 1:
+            x = self.stride_conv(x)
+        q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
+        local = self.pwconv(self.act(self.dwconv(paddle.concat([q, k, v], axis=1))))
+
+        rows = self._attend(self.pos_emb_rowq(q.mean(-1)), self.pos_emb_rowk(k.mean(-1)), v.mean(-1))
+        rows = self.proj_encode_row(rows.reshape([0, self.v_channels, -1, 1]))
+        columns = self._attend(self.pos_emb_columnq(q.mean(-2)), self.pos_emb_columnk(k.mean(-2)), v.mean(-2))
+        columns = self.proj_encode_column(columns.reshape([0, self.v_channels, 1, -1]))
+
+        out = self.gate(self.proj(v + (rows + columns))) * local
+        return resize(out, size) if self.stride > 1 else out

@@ -1,0 +1,57 @@
+"""The one convolution + batch norm + activation of this package."""
+
+import paddle
+from paddle import Tensor, nn
+from paddle.regularizer import L2Decay
+
+from paddleseg_ext.models.layers.activation import activation
+
+
+class ConvBNAct(nn.Layer):
+    """Convolution, batch normalisation, activation.
+
+    Padding keeps the size (divided by the stride) for odd kernels. `names` are the attribute names of
+    the convolution and of the norm: each family's checkpoints spell them differently, and they are part
+    of the state dict. `norm_weight` initialises the norm's scale; 0 makes a residual branch start as
+    identity. With `norm_decay=False` a coupled L2 weight decay leaves the norm alone.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        act: str | None = None,
+        *,
+        bias: bool = False,
+        norm_weight: float = 1.0,
+        norm_decay: bool = True,
+        names: tuple[str, str] = ("conv", "bn"),
+    ):
+        super().__init__()
+        self._names = names
+        conv = nn.Conv2D(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=kernel_size // 2,
+            groups=groups,
+            bias_attr=None if bias else False,
+        )
+        regularizer = None if norm_decay else L2Decay(0.0)
+        norm = nn.BatchNorm2D(
+            out_channels,
+            weight_attr=paddle.ParamAttr(initializer=nn.initializer.Constant(norm_weight), regularizer=regularizer),
+            bias_attr=paddle.ParamAttr(regularizer=regularizer),
+        )
+        self.add_sublayer(names[0], conv)
+        self.add_sublayer(names[1], norm)
+        self.act = activation(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, in_channels, H, W] -> [B, out_channels, ceil(H / stride), ceil(W / stride)]."""
+        conv, norm = (getattr(self, name) for name in self._names)
+        return self.act(norm(conv(x)))

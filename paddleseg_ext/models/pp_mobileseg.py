@@ -1,0 +1,54 @@
+"""PP-MobileSeg (Tang et al. 2023, arXiv 2304.05152): a backbone that fuses its stages, and a two-layer head.
+
+Loads PaddleSeg's `pp_mobileseg_{base,tiny}` checkpoints.
+"""
+
+from paddle import Tensor, nn
+
+from paddleseg_ext.cvlibs.registry import MODELS, register
+from paddleseg_ext.models.base import SegmentationModel
+from paddleseg_ext.models.layers.conv import ConvBNAct
+from paddleseg_ext.weights import load_pretrained
+
+
+class PPMobileSegHead(nn.Layer):
+    """1x1 convolution (depthwise by default in the released models), dropout, classifier."""
+
+    def __init__(self, num_classes: int, in_channels: int, use_dw: bool, dropout_ratio: float = 0.1):
+        super().__init__()
+        groups = in_channels if use_dw else 1
+        self.linear_fuse = ConvBNAct(in_channels, in_channels, groups=groups, act="relu")
+        self.dropout = nn.Dropout2D(dropout_ratio)
+        self.conv_seg = nn.Conv2D(in_channels, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, C, h, w] -> [B, num_classes, h, w]."""
+        return self.conv_seg(self.dropout(self.linear_fuse(x)))
+
+
+@register(MODELS)
+class PPMobileSeg(SegmentationModel):
+    """PP-MobileSeg over a backbone with one fused feature map (`backbone.feat_channels[0]` channels).
+
+    `upsample: vim` may be left in the yaml: training, validation and prediction use the logits, and an
+    export with `--output_op none` then means VIM.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: nn.Layer,
+        head_use_dw: bool = True,
+        align_corners: bool = False,
+        pretrained: str | None = None,
+        upsample: str = "intepolate",
+        loss_stride: int = 1,
+    ):
+        super().__init__(num_classes, align_corners, upsample, loss_stride)
+        self.backbone = backbone
+        self.decode_head = PPMobileSegHead(num_classes, backbone.feat_channels[0], head_use_dw)
+        load_pretrained(self, pretrained)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """x: [B, C, H, W] -> [B, K, H/8, W/8] (Base) or [B, K, H/16, W/16] (Tiny)."""
+        return self.decode_head(self.backbone(x))

@@ -1,0 +1,21 @@
+"""The package's logger: one line a message on standard error."""
+
+import logging
+import sys
+
+_NAME = "paddleseg_ext"
+
+
+def get_logger() -> logging.Logger:
+    """The package's logger, given a handler at first use unless the application gave it one.
+
+    It does not propagate: paddle puts a handler on the root logger that would repeat or swallow lines.
+    """
+    logger = logging.getLogger(_NAME)
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return logger
