@@ -1,0 +1,1 @@
+"""Training, validation, prediction and export: each a loop one can read."""

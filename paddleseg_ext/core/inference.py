@@ -1,0 +1,121 @@
+"""From a preprocessed image to logits at its original size: plain, with scales and flips, or by sliding window.
+
+Sizes in `TestConfig` are (width, height), as PaddleSeg's flags and yaml have them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+
+from paddleseg_ext.errors import ConfigError
+from paddleseg_ext.models.layers.resize import resize
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """How to test: PaddleSeg's `test_config` and the flags of val and predict."""
+
+    aug_eval: bool = False
+    scales: Sequence[float] = (1.0,)
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    is_slide: bool = False
+    crop_size: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "TestConfig":
+        """From a yaml's `test_config`. Raises ConfigError for values that cannot work."""
+        settings = {key: value for key, value in settings.items() if key != "auc_roc" and value is not None}
+        scales = settings.get("scales", 1.0)
+        settings["scales"] = tuple(scales) if isinstance(scales, list | tuple) else (scales,)
+        config = cls(**settings)
+        if not all(isinstance(scale, int | float) and scale > 0 for scale in config.scales):
+            raise ConfigError(f"scales are {list(config.scales)}; they must be positive numbers")
+        if config.is_slide:
+            config._check_window()
+        return config
+
+    def _check_window(self) -> None:
+        if self.crop_size is None or self.stride is None:
+            raise ConfigError("is_slide needs crop_size and stride, each width and height")
+        if any(step > size or step < 1 for step, size in zip(self.stride, self.crop_size, strict=True)):
+            raise ConfigError(f"stride {self.stride} must lie between 1 and the crop size {self.crop_size}")
+
+    @property
+    def flips(self) -> list[list[int]]:
+        """The axes to flip for each pass: none, width, height, both."""
+        flips = [[]]
+        if self.flip_horizontal:
+            flips.append([3])
+        if self.flip_vertical:
+            flips += [[*axes, 2] for axes in flips]
+        return flips
+
+
+def network_logits(model: nn.Layer, x: Tensor) -> Tensor:
+    """x: [B, C, H, W] -> [B, K, H, W]; the logits even of a model whose `upsample` is VIM."""
+    if hasattr(model, "logits"):
+        return resize(model.logits(x), x.shape[2:], model.align_corners)
+    return model(x)[0]
+
+
+def window_logits(model: nn.Layer, x: Tensor, config: TestConfig) -> Tensor:
+    """x: [B, C, H, W] -> [B, K, H, W], the mean over overlapping windows (the last ones end at the border)."""
+    height, width = x.shape[2:]
+    crop_width, crop_height = config.crop_size
+    step_width, step_height = config.stride
+    total = count = 0
+    for top in _starts(height, crop_height, step_height):
+        for left in _starts(width, crop_width, step_width):
+            window = x[:, :, top : top + crop_height, left : left + crop_width]
+            # Left, right, top, bottom: the window back in its place, zeros around it.
+            around = [left, width - left - window.shape[3], top, height - top - window.shape[2]]
+            total = total + nn.functional.pad(network_logits(model, window), around)
+            count = count + nn.functional.pad(paddle.ones_like(window[:, :1]), around)
+    return total / count
+
+
+def _starts(length: int, window: int, step: int) -> list[int]:
+    if length <= window:
+        return [0]
+    return [min(i * step, length - window) for i in range(math.ceil((length - window) / step) + 1)]
+
+
+def augmented_logits(model: nn.Layer, x: Tensor, config: TestConfig) -> Tensor:
+    """x: [B, C, H, W] -> [B, K, H, W], the mean over scales and flips; just one pass without `aug_eval`."""
+    infer = window_logits if config.is_slide else _plain
+    if not config.aug_eval:
+        return infer(model, x, config)
+    height, width = x.shape[2:]
+    total = 0
+    for scale in config.scales:
+        scaled = resize(x, [int(height * scale + 0.5), int(width * scale + 0.5)])
+        for axes in config.flips:
+            logits = infer(model, scaled.flip(axes) if axes else scaled, config)
+            total = total + resize(logits.flip(axes) if axes else logits, [height, width])
+    return total / (len(config.scales) * len(config.flips))
+
+
+def _plain(model: nn.Layer, x: Tensor, config: TestConfig) -> Tensor:
+    return network_logits(model, x)
+
+
+def restore_size(logits: Tensor, trans_info: Sequence[tuple[str, Sequence[int]]]) -> Tensor:
+    """Undoes the resizing and padding that the transforms recorded, last first."""
+    for kind, size in reversed(trans_info):
+        height, width = int(size[0]), int(size[1])
+        logits = logits[:, :, :height, :width] if kind == "padding" else resize(logits, [height, width])
+    return logits
+
+
+@paddle.no_grad()
+def predict_labels(model: nn.Layer, sample: dict[str, Any], config: TestConfig) -> Any:
+    """int32 labels [H, W] (numpy) at the size the image had before the transforms."""
+    x = paddle.to_tensor(sample["img"]).unsqueeze(0)
+    logits = restore_size(augmented_logits(model, x, config), sample["trans_info"])
+    return paddle.argmax(logits, axis=1, dtype="int32")[0].numpy()

@@ -1,0 +1,5 @@
+"""Data sets, registered with PaddleSeg's manager when this package is imported."""
+
+from paddleseg_ext.datasets.ade20k import ADE20K
+
+__all__ = ["ADE20K"]

@@ -1,0 +1,150 @@
+"""Batches for training and samples for validation, in an order that is a function of the seed alone.
+
+Paddle's DataLoader waits for ever when a data set raises without workers, and reports a worker's error
+without its message. Here errors travel as values and are raised, whole, where the batch is wanted.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from paddle import io
+
+from paddleseg_ext.errors import DataError, PaddleSegExtError
+
+_ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Key:
+    """Names one sample of a run: which one, and the seed of its augmentation."""
+
+    index: int
+    seed: int
+
+
+class SeededReader(io.Dataset):
+    """Reads samples by `Key`: seeds the generators that transforms use, and returns errors as values."""
+
+    def __init__(self, dataset: io.Dataset):
+        super().__init__()
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        random.seed(key.seed)
+        np.random.seed(key.seed)
+        try:
+            return self.dataset[key.index]
+        except PaddleSegExtError as error:
+            return {_ERROR: str(error)}
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """The keys of every batch of a run: epochs are shuffled by (seed, epoch), short last batches dropped.
+
+    Being a function of the position, it needs no state to resume.
+    """
+
+    length: int
+    batch_size: int
+    iters: int
+    seed: int
+    start_iter: int = 0
+    rank: int = 0
+    num_ranks: int = 1
+
+    @property
+    def iters_per_epoch(self) -> int:
+        """Batches that one pass over the data set gives to each rank."""
+        return max(self.length // (self.batch_size * self.num_ranks), 1)
+
+    def __len__(self) -> int:
+        return self.iters - self.start_iter
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch, order = -1, np.empty(0, "int64")
+        for iteration in range(self.start_iter, self.iters):
+            if iteration // self.iters_per_epoch != epoch:
+                epoch = iteration // self.iters_per_epoch
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.length)
+            first = ((iteration % self.iters_per_epoch) * self.num_ranks + self.rank) * self.batch_size
+            positions = range(first, first + self.batch_size)
+            # A data set smaller than a batch repeats.
+            yield [self._key(iteration, position, order) for position in positions]
+
+    def _key(self, iteration: int, position: int, order: np.ndarray) -> Key:
+        # 2654435761 is Knuth's multiplicative hash: neighbouring positions get unrelated seeds.
+        mixed = (self.seed * 1_000_003 + iteration * 65_537 + position) * 2_654_435_761
+        return Key(int(order[position % self.length]), mixed % 2**32)
+
+
+def training_batches(dataset: io.Dataset, order: TrainingOrder, num_workers: int) -> Iterator[dict[str, np.ndarray]]:
+    """Batches {'img': [B, C, H, W] float32, 'label': [B, H, W] int64, …}. Raises DataError naming a bad file.
+
+    Without workers a thread reads one batch ahead of the one in use.
+    """
+    reader = SeededReader(dataset)
+    if num_workers > 0:
+        loader = io.DataLoader(
+            reader, batch_sampler=order, num_workers=num_workers, collate_fn=_collate, return_list=True
+        )
+        for batch in loader:
+            yield _raise_errors({name: _to_numpy(value) for name, value in batch.items()})
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for keys in order:
+            following = pool.submit(lambda keys=keys: _collate([reader[key] for key in keys]))
+            if waiting is not None:
+                yield _raise_errors(waiting.result())
+            waiting = following
+        if waiting is not None:
+            yield _raise_errors(waiting.result())
+
+
+def validation_samples(
+    dataset: io.Dataset, num_workers: int, rank: int = 0, num_ranks: int = 1
+) -> Iterator[dict[str, Any]]:
+    """The samples of a data set one by one, in order; each rank gets every num_ranks-th.
+
+    Threads do the reading: decoding and resizing release the interpreter's lock, and samples of different
+    sizes need no collation.
+    """
+    indices = range(rank, len(dataset), num_ranks)
+    with ThreadPoolExecutor(max(num_workers, 1)) as pool:
+        waiting: list = []
+        for index in indices:
+            waiting.append(pool.submit(dataset.__getitem__, index))
+            if len(waiting) > max(num_workers, 1):
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _collate(samples: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    for sample in samples:
+        if _ERROR in sample:
+            # As numbers: worker processes pass arrays, not text.
+            return {_ERROR: np.frombuffer(sample[_ERROR].encode(), np.uint8)}
+    batch = {"img": np.stack([sample["img"] for sample in samples]).astype("float32")}
+    for name in ("label", "edge"):
+        if name in samples[0]:
+            batch[name] = np.stack([sample[name] for sample in samples]).astype("int64")
+    return batch
+
+
+def _raise_errors(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if _ERROR in batch:
+        raise DataError(batch[_ERROR].tobytes().decode())
+    return batch
+
+
+def _to_numpy(value: Any) -> np.ndarray:
+    return value.numpy() if hasattr(value, "numpy") else value

@@ -1,0 +1,89 @@
+"""The one place where images and labels are read from files, with the checks that name the file.
+
+OpenCV decodes a truncated JPEG to a grey-padded picture without a word, and a label beyond the number of
+classes surfaces as an index error inside a loss. Both are caught here.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from paddleseg_ext.errors import DataError
+
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
+IGNORE = 255
+
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """The picture at `path` as BGR float32 [H, W, 3]. Raises DataError naming the file and what is wrong."""
+    data = _read_bytes(path)
+    _check_complete(path, data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise DataError(f"{path} cannot be decoded: {error.err}") from error
+    if image is None:
+        raise DataError(f"{path} is not an image OpenCV can read ({len(data)} bytes)")
+    return image.astype("float32")
+
+
+def read_label(path: str | Path, num_classes: int, zero_is_ignore: bool = False) -> np.ndarray:
+    """The label map at `path` as uint8 [H, W], classes 0 … num_classes - 1 and 255 for ignored pixels.
+
+    With `zero_is_ignore` the file counts from 1 and 0 is ignored (ADE20K). Palette PNGs give their indices.
+    Raises DataError for an unreadable file, more than one channel, or a value that is no class.
+    """
+    data = _read_bytes(path)
+    _check_complete(path, data)
+    try:
+        with Image.open(path) as file:
+            if file.mode not in ("L", "P", "I", "I;16", "1"):
+                raise DataError(f"{path} has {file.mode} pixels; a label map has one channel of class numbers")
+            label = np.asarray(file).astype("int64")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be decoded: {error}") from error
+    first = 1 if zero_is_ignore else 0
+    is_ignored = (label == IGNORE) | (zero_is_ignore & (label == 0))
+    is_class = (label >= first) & (label < num_classes + first)
+    wrong = label[~(is_class | is_ignored)]
+    if wrong.size:
+        values = ", ".join(str(value) for value in np.unique(wrong)[:5])
+        raise DataError(
+            f"{path} holds the label {values} in {wrong.size} pixels; allowed are "
+            f"{first} to {num_classes + first - 1}{', 0 and' if zero_is_ignore else ' and'} {IGNORE} for ignored pixels"
+        )
+    return np.where(is_ignored, IGNORE, label - first).astype("uint8")
+
+
+def check_same_size(image: np.ndarray, label: np.ndarray, image_path: str | Path, label_path: str | Path) -> None:
+    """Raises DataError when a picture and its label map differ in height or width."""
+    if image.shape[:2] != label.shape[:2]:
+        (ih, iw), (lh, lw) = image.shape[:2], label.shape[:2]
+        raise DataError(f"{image_path} is {iw}x{ih} but its label {label_path} is {lw}x{lh}")
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if not data:
+        raise DataError(f"{path} is empty")
+    return data
+
+
+def _check_complete(path: str | Path, data: bytes) -> None:
+    """A JPEG must have an end marker behind its last scan, a PNG its end chunk."""
+    truncated = False
+    if data.startswith(_JPEG_START):
+        scan = data.rfind(_JPEG_SCAN)
+        truncated = scan < 0 or data.find(_JPEG_END, scan) < 0
+    elif data.startswith(_PNG_START):
+        truncated = data.rfind(_PNG_END) < 0
+    if truncated:
+        raise DataError(f"{path} is truncated: it ends after {len(data)} bytes, before the end of the picture")

@@ -1,0 +1,54 @@
+"""`deploy.yaml`: what a consumer of an exported folder must know, read and written here alone.
+
+PaddleSeg's keys keep their names and meaning; the others are additions.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paddleseg_ext.errors import ConversionError
+
+FILE_NAME = "deploy.yaml"
+
+
+@dataclass(frozen=True)
+class DeployConfig:
+    """The description of one exported model.
+
+    Sizes of unknown length are None. `transforms` are those of validation, verbatim; `output_kind` is
+    'labels' (int32 [B, H, W]) or 'scores' (float32 [B, K, h, w]).
+    """
+
+    input_shape: list[int | None]
+    output_op: str
+    output_dtype: str
+    output_shape: list[int | None]
+    output_kind: str
+    num_classes: int
+    input_name: str = "x"
+    color_order: str = "RGB"
+    model: str = "model.pdmodel"
+    params: str = "model.pdiparams"
+    transforms: list[dict[str, Any]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def write_deploy_yaml(config: DeployConfig, folder: str | Path) -> None:
+    """Writes `deploy.yaml` into an exported folder."""
+    text = yaml.safe_dump({"Deploy": asdict(config)}, sort_keys=False, allow_unicode=True)
+    (Path(folder) / FILE_NAME).write_text(text, encoding="utf-8")
+
+
+def read_deploy_yaml(folder: str | Path) -> DeployConfig:
+    """Reads it back. Raises ConversionError when it is missing or is not one of ours."""
+    path = Path(folder) / FILE_NAME
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))["Deploy"]
+        return DeployConfig(**content)
+    except FileNotFoundError as error:
+        raise ConversionError(f"{folder} is not an exported model: {FILE_NAME} is missing") from error
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ConversionError(f"{path} is not a deploy.yaml written by tools/export.py: {error}") from error

@@ -1,0 +1,168 @@
+"""What a deployed model does with its logits: one parameter-free module an output operator.
+
+Each takes the logits at decoder resolution `[B, K, h, w]` and the size `(H, W)` of the input image, and
+declares the dtype and the shape of what it returns. All are built from operators that Paddle-Lite's
+released `opt` takes for ARM and x86: no control flow, no `index_put`, no `flatten`.
+"""
+
+from collections.abc import Sequence
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from paddleseg_ext.models.layers.resize import resize
+
+# Sixteen float32 roundings bound what bilinear interpolation can add to or take from its four corners.
+_ROUNDING = 16 * 2.0**-24
+_SMALLEST = 1e-37
+
+
+class OutputOp(nn.Layer):
+    """Base of the output operators. `name` is the value of `--output_op`, `dtype` that of the result."""
+
+    name: str
+    dtype: str
+    is_labels: bool
+
+    def __init__(self, align_corners: bool = False):
+        super().__init__()
+        self.align_corners = align_corners
+
+    def output_shape(self, batch: int, num_classes: int, size: Sequence[int], decoder_size: Sequence[int]) -> list[int]:
+        """The shape of the result for logits [batch, num_classes, *decoder_size] and an image of `size`."""
+        return [batch, *size] if self.is_labels else [batch, num_classes, *size]
+
+    def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """logits: [B, K, h, w], size: (H, W) of the input image; see the class for what comes out."""
+        raise NotImplementedError
+
+
+class Logits(OutputOp):
+    """`none`: float32 logits [B, K, H, W] at the size of the image, as PaddleSeg exports them."""
+
+    name, dtype, is_labels = "none", "float32", False
+
+    def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """[B, K, h, w] -> [B, K, H, W]."""
+        return resize(logits, size, self.align_corners)
+
+
+class Decoder(OutputOp):
+    """`decoder`: float32 logits [B, K, h, w] before any upsampling; the yardstick of what an output op costs."""
+
+    name, dtype, is_labels = "decoder", "float32", False
+
+    def output_shape(self, batch: int, num_classes: int, size: Sequence[int], decoder_size: Sequence[int]) -> list[int]:
+        """[batch, num_classes, *decoder_size]."""
+        return [batch, num_classes, *decoder_size]
+
+    def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """[B, K, h, w] -> [B, K, h, w]."""
+        return logits
+
+
+class Softmax(OutputOp):
+    """`softmax`: float32 probabilities [B, K, H, W] over the classes."""
+
+    name, dtype, is_labels = "softmax", "float32", False
+
+    def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """[B, K, h, w] -> [B, K, H, W]."""
+        return F.softmax(resize(logits, size, self.align_corners), axis=1)
+
+
+class Argmax(OutputOp):
+    """`argmax`: int32 labels [B, H, W] of the interpolated logits; of equal logits the first class wins."""
+
+    name, dtype, is_labels = "argmax", "int32", True
+
+    def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """[B, K, h, w] -> [B, H, W]."""
+        return paddle.argmax(resize(logits, size, self.align_corners), axis=1, dtype="int32")
+
+
+class _ValidInterpolate(OutputOp):
+    """Interpolates only the classes that `kept` names, takes the argmax and maps it back to class numbers.
+
+    `kept` is in ascending order, so that ties break as in `Argmax`. On a batch it is the union over the images.
+    """
+
+    dtype, is_labels = "int32", True
+
+    def kept(self, logits: Tensor) -> Tensor:
+        """logits [B, K, h, w] -> int32 class numbers [N], ascending, 1 <= N <= K."""
+        raise NotImplementedError
+
+    def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """[B, K, h, w] -> [B, H, W]."""
+        kept = self.kept(logits)
+        upsampled = resize(paddle.gather(logits, kept, axis=1), size, self.align_corners)
+        winner = paddle.argmax(upsampled, axis=1, dtype="int32")
+        return paddle.gather(kept, winner.reshape([-1])).reshape(winner.shape)
+
+
+class ValidInterpolate(_ValidInterpolate):
+    """`vim`: int32 labels [B, H, W] by the Valid Interpolate Module (PP-MobileSeg §3.3), any number of classes.
+
+    Keeps the classes that win at least one decoder pixel. A class that would win only between decoder
+    pixels is lost; `ExactValidInterpolate` keeps those too.
+    """
+
+    name = "vim"
+
+    def kept(self, logits: Tensor) -> Tensor:
+        """The classes that win somewhere at decoder resolution."""
+        return paddle.unique(paddle.argmax(logits, axis=1, dtype="int32").reshape([-1]), dtype="int32")
+
+
+class ExactValidInterpolate(_ValidInterpolate):
+    """`vim_exact`: int32 labels [B, H, W], equal to `Argmax` in every pixel, from as few classes as that needs.
+
+    Bound: every output pixel is a convex combination of the four corners of one 2x2 cell of decoder
+    pixels, whatever the scale and `align_corners` (pixels beyond the outermost centres repeat them, which
+    is a combination with weight 0 on the other side of the outermost cell; a map one pixel high or wide
+    has cells of one). So inside a cell class c lies between its smallest corner `min_c` and its largest
+    `max_c`. Where c wins, `max_c >= v_c >= v_k >= min_k` for all k, hence `max_c >= max_k min_k`. A class
+    that meets this in no cell can be dropped without changing any pixel, ties included, because a class
+    that ties with the winner meets it as well.
+
+    Rounding: a computed value differs from the exact combination by a few float32 roundings of its own
+    size, because the two weights of an axis are rounded and so are three products and sums. It can exceed
+    `max_c`, or fall below `min_k`, by at most 16 * 2**-24 of that corner's magnitude, plus underflow; the
+    bound is lowered by as much. Lowering it only keeps more classes.
+    """
+
+    name = "vim_exact"
+
+    def kept(self, logits: Tensor) -> Tensor:
+        """The classes that could win somewhere after interpolation."""
+        kernel = [1 if length == 1 else 2 for length in logits.shape[2:]]
+        largest = F.max_pool2d(logits, kernel, stride=1)
+        smallest = -F.max_pool2d(-logits, kernel, stride=1)
+        bound = paddle.max(smallest, axis=1, keepdim=True)
+        bound = bound - (paddle.abs(bound) * _ROUNDING + _SMALLEST)
+        possible = paddle.cast(largest >= bound, "float32")
+        return paddle.nonzero(paddle.max(possible, axis=[0, 2, 3]) > 0.5).reshape([-1]).astype("int32")
+
+
+OUTPUT_OPS: dict[str, type[OutputOp]] = {
+    op.name: op for op in (Argmax, Softmax, Logits, ValidInterpolate, ExactValidInterpolate, Decoder)
+}
+
+
+class ExportModel(nn.Layer):
+    """A segmentation model with an output operator behind its logits: what is exported and what is timed.
+
+    A model without `logits(x)` (PaddleSeg's own) is taken at the logits it returns, at full resolution.
+    """
+
+    def __init__(self, model: nn.Layer, output_op: OutputOp):
+        super().__init__()
+        self.model = model
+        self.output_op = output_op
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, C, H, W] -> what the output operator returns."""
+        logits = self.model.logits(x) if hasattr(self.model, "logits") else self.model(x)[0]
+        return self.output_op(logits, x.shape[2:])

@@ -1,0 +1,136 @@
+"""Passes over an exported program, so that Paddle-Lite's released `opt` takes it and fuses it.
+
+They belong to the graph, not to a model: they serve PaddleSeg's own models as well. None changes what is
+computed; `paddleseg_ext.core.export` checks that after every export.
+"""
+
+from typing import Any
+
+import paddle
+from paddle.base.proto import framework_pb2
+from paddle.nn import functional as F
+
+from paddleseg_ext.deploy.program import StaticProgram, argument, attribute
+
+_ATTR = framework_pb2.AttrType
+# Callstacks hold the absolute paths of the exporting machine; the others only matter while training.
+_DEBUG_ATTRIBUTES = {"op_callstack", "op_namescope", "op_role", "op_role_var", "op_device", "with_quant_attr"}
+
+
+def optimise(program: StaticProgram) -> dict[str, int]:
+    """Applies every pass in place; returns how many operators each changed, by the name of the pass."""
+    changed = {
+        "position embeddings folded": fold_constant_interpolation(program),
+        "convolution biases made fusible": fuse_conv_bias(program),
+        "relu6 thresholds restored": restore_relu6_threshold(program),
+    }
+    strip_debug_attributes(program)
+    remove_unused(program)
+    return changed
+
+
+def fold_constant_interpolation(program: StaticProgram) -> int:
+    """Replaces `linear_interp_v2` of a parameter to a fixed length by a parameter of that length.
+
+    Paddle-Lite has no x86 kernel for it, and on a phone it is work that never changes.
+    """
+    block = program.desc.blocks[0]
+    kept, folded = [], 0
+    for op in block.ops:
+        source = argument(op, "X")
+        if op.type != "linear_interp_v2" or source not in program.params or not _has_fixed_length(op):
+            kept.append(op)
+            continue
+        name = argument(op, "Out")
+        program.params[name] = _stretch(program.params[source], op)
+        program.info[name] = {"structured_name": name, "stop_gradient": True}
+        var = next(var for var in block.vars if var.name == name)
+        var.persistable = True
+        var.type.lod_tensor.tensor.dims[:] = program.params[name].shape
+        folded += 1
+    _set_operators(block, kept)
+    return folded
+
+
+def fuse_conv_bias(program: StaticProgram) -> int:
+    """Adds convolution biases as 1-D parameters on axis 1 instead of reshaped to [1, C, 1, 1].
+
+    Paddle from 2.5 on writes `elementwise_add(x, reshape2(bias))`, which Paddle-Lite cannot fuse into the
+    convolution; the batch norm and the activation behind it stay unfused too.
+    """
+    block = program.desc.blocks[0]
+    uses = program.uses()
+    reshapes = {argument(op, "Out"): op for op in block.ops if _is_bias_reshape(op, program)}
+    replaced = set()
+    for op in block.ops:
+        name = argument(op, "Y")
+        if op.type != "elementwise_add" or name not in reshapes or uses[name] != 1:
+            continue
+        slot = next(slot for slot in op.inputs if slot.parameter == "Y")
+        slot.arguments[:] = [argument(reshapes[name], "X")]
+        attribute(op, "axis").i = 1
+        replaced.add(name)
+    _set_operators(block, [op for op in block.ops if not (op.type == "reshape2" and argument(op, "Out") in replaced)])
+    return len(replaced)
+
+
+def restore_relu6_threshold(program: StaticProgram) -> int:
+    """Gives every relu6 the `threshold` that `opt` insists on and a default `jit.save` drops."""
+    restored = 0
+    for op in program.operators():
+        if op.type == "relu6" and attribute(op, "threshold") is None:
+            op.attrs.add(name="threshold", type=_ATTR.FLOAT, f=6.0)
+            restored += 1
+    return restored
+
+
+def strip_debug_attributes(program: StaticProgram) -> None:
+    """Removes what only a debugger or a trainer reads; the file then names no path of this machine."""
+    for op in program.operators():
+        kept = [attr.SerializeToString() for attr in op.attrs if attr.name not in _DEBUG_ATTRIBUTES]
+        del op.attrs[:]
+        op.attrs.extend([framework_pb2.OpDesc.Attr.FromString(attr) for attr in kept])
+
+
+def remove_unused(program: StaticProgram) -> None:
+    """Removes variables and parameters that no operator mentions any more."""
+    mentioned = {name for op in program.operators() for slot in [*op.inputs, *op.outputs] for name in slot.arguments}
+    block = program.desc.blocks[0]
+    kept = [var.SerializeToString() for var in block.vars if var.name in mentioned]
+    del block.vars[:]
+    block.vars.extend([framework_pb2.VarDesc.FromString(var) for var in kept])
+    program.params = {name: value for name, value in program.params.items() if name in mentioned}
+    program.info = {name: value for name, value in program.info.items() if name in mentioned}
+
+
+def _set_operators(block: Any, operators: list) -> None:
+    """Keeps only `operators`. They are copied first: protobuf frees them with the list they live in."""
+    copies = [framework_pb2.OpDesc.FromString(op.SerializeToString()) for op in operators]
+    del block.ops[:]
+    block.ops.extend(copies)
+
+
+def _has_fixed_length(op: Any) -> bool:
+    is_dynamic = any(argument(op, slot) for slot in ("OutSize", "SizeTensor", "Scale"))
+    length = attribute(op, "out_w")
+    return not is_dynamic and length is not None and length.i > 0
+
+
+def _stretch(value: Any, op: Any) -> Any:
+    stretched = F.interpolate(
+        paddle.to_tensor(value),
+        size=[attribute(op, "out_w").i],
+        mode="linear",
+        align_corners=attribute(op, "align_corners").b,
+        align_mode=attribute(op, "align_mode").i,
+        data_format="NCW",
+    )
+    return stretched.numpy()
+
+
+def _is_bias_reshape(op: Any, program: StaticProgram) -> bool:
+    if op.type != "reshape2" or argument(op, "X") not in program.params:
+        return False
+    shape = list(attribute(op, "shape").ints)
+    value = program.params[argument(op, "X")]
+    return value.ndim == 1 and len(shape) == 4 and [shape[0], *shape[2:]] == [1, 1, 1]

@@ -1,0 +1,70 @@
+"""Flags that several tools share. PaddleSeg's names, defaults and meaning."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+DEVICES = ("cpu", "gpu", "xpu", "npu", "mlu")
+OUTPUT_OPS = ("argmax", "softmax", "none", "vim", "vim_exact", "decoder")
+
+# Paddle's C++ code logs every executor it starts; set before it is loaded, unless the user wants to see it.
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+
+def new_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with `--config`, `--device` and `--opts`."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser.add_argument("--config", required=True, help="the yaml of the model")
+    parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu falls back to the CPU, saying so")
+    parser.add_argument("--opts", nargs="+", help="override settings of the yaml: model.upsample=vim iters=100 …")
+    return parser
+
+
+def add_test_flags(parser: argparse.ArgumentParser, switch: str) -> None:
+    """Adds the flags of test-time augmentation; `switch` is `aug_eval` or `aug_pred`."""
+    parser.add_argument(f"--{switch}", action="store_true", help="average over --scales and flips")
+    parser.add_argument("--scales", nargs="+", type=float, default=[1.0], help="scales of the image to average over")
+    parser.add_argument("--flip_horizontal", action="store_true")
+    parser.add_argument("--flip_vertical", action="store_true")
+    parser.add_argument("--is_slide", action="store_true", help="infer by sliding window")
+    parser.add_argument("--crop_size", nargs=2, type=int, metavar=("W", "H"), help="size of the window")
+    parser.add_argument("--stride", nargs=2, type=int, metavar=("W", "H"), help="step of the window")
+    parser.add_argument("--data_format", default="NCHW", choices=("NCHW",), help="kept for PaddleSeg's command lines")
+
+
+def test_settings(args: argparse.Namespace, switch: str, from_yaml: dict) -> dict:
+    """The yaml's `test_config`, overridden by the flags that were given."""
+    settings = dict(from_yaml)
+    if getattr(args, switch):
+        flips = {"flip_horizontal": args.flip_horizontal, "flip_vertical": args.flip_vertical}
+        settings.update(aug_eval=True, scales=args.scales, **flips)
+    if args.is_slide:
+        settings.update(is_slide=True, crop_size=args.crop_size, stride=args.stride)
+    return settings
+
+
+def find_config(path: str) -> Path:
+    """`path` itself, or the shipped config of that name when no such file exists."""
+    from paddleseg_ext_tools.paths import resource
+
+    if not Path(path).exists() and path.startswith("configs/"):
+        try:
+            return resource(path)
+        except FileNotFoundError:
+            pass
+    return Path(path)
+
+
+def set_device(name: str) -> str:
+    """Selects the device and returns its name; the CPU, saying so, when there is no such device."""
+    import paddle
+
+    from paddleseg_ext.utils.logging import get_logger
+
+    available = {"gpu": paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0, "cpu": True}
+    if not available.get(name, name in paddle.device.get_all_custom_device_type()):
+        get_logger().info("no %s here: using the CPU", name)
+        name = "cpu"
+    return paddle.set_device(name)

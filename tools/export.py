@@ -1,0 +1,69 @@
+"""Exports a static graph: `python tools/export.py --config configs/….yml --input_shape 1 3 512 512 --output_op vim`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from paddleseg_ext_tools.arguments import OUTPUT_OPS, find_config, new_parser, set_device
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = new_parser("Export a model as a static graph for Paddle Inference and Paddle-Lite.")
+    parser.add_argument("--model_path", help="trained weights (.pdparams, path or URL)")
+    parser.add_argument("--save_dir", default="./output/inference_model", help="where the graph goes")
+    parser.add_argument("--input_shape", nargs="+", type=int, help="fixed input N C H W, such as 1 3 512 512")
+    parser.add_argument(
+        "--output_op", choices=OUTPUT_OPS, help="what follows the decoder; default argmax, or vim if the yaml says so"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the tool and returns its exit code."""
+    args = parse_args(argv)
+    from paddleseg_ext.utils.command import run
+
+    return run(lambda: export(args))
+
+
+def export(args: argparse.Namespace) -> None:
+    """Builds the model, loads its weights strictly, exports, and says how the export was checked."""
+    from paddleseg_ext.core.export import check_input_shape
+    from paddleseg_ext.core.export import export as export_model
+    from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.utils.command import writable_dir
+    from paddleseg_ext.utils.logging import get_logger
+    from paddleseg_ext.weights import load_weights
+
+    config = Config(find_config(args.config), opts=args.opts)
+    shape = check_input_shape(args.input_shape, config.in_channels)
+    save_dir = writable_dir(args.save_dir)
+    set_device("cpu")
+    model = Builder(config).build_untrained_model()
+    if args.model_path:
+        load_weights(model, args.model_path)
+    else:
+        get_logger().warning("no --model_path: exporting random weights, good for timing only")
+    output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
+    report = export_model(
+        model, output_op, shape, save_dir, config.num_classes, config.val_dataset_cfg.get("transforms")
+    )
+    for name, count in report.passes.items():
+        get_logger().info("%s: %d", name, count)
+    print(
+        f"{save_dir}: {output_op}, {report.config.output_dtype} {report.config.output_shape}, "
+        f"{report.operators} operators. Checked with Paddle Inference: {report.agreement}."
+    )
+
+
+def resolve_output_op(flag: str | None, upsample: str) -> str:
+    """The output op: as the flag says, but `none` (or no flag) on a config with `upsample: vim` means VIM."""
+    if upsample == "vim" and flag in (None, "none"):
+        return "vim"
+    return flag or "argmax"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

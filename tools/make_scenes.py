@@ -1,0 +1,43 @@
+"""Makes a small data set of drawn scenes in ADE20K's layout: `python tools/make_scenes.py --save_dir data/scenes`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--save_dir", default="data/scenes", help="the folder to make")
+    parser.add_argument("--train", type=int, default=240, help="training scenes")
+    parser.add_argument("--val", type=int, default=60, help="validation scenes")
+    parser.add_argument("--size", nargs=2, type=int, default=[256, 256], metavar=("H", "W"), help="of every scene")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the tool and returns its exit code."""
+    args = parse_args(argv)
+    from paddleseg_ext.utils.command import run
+
+    return run(lambda: make_scenes(args))
+
+
+def make_scenes(args: argparse.Namespace) -> None:
+    """Writes the data set, or finds it there already."""
+    from pathlib import Path
+
+    from paddleseg_ext.datasets.scenes import write_dataset
+    from paddleseg_ext.errors import DataError
+
+    try:
+        write_dataset(Path(args.save_dir), args.train, args.val, tuple(args.size), args.seed)
+    except (ValueError, OSError) as error:
+        raise DataError(str(error)) from error
+    print(f"{args.save_dir}: {args.train} training and {args.val} validation scenes in ADE20K's layout")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

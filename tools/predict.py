@@ -1,0 +1,55 @@
+"""Segments pictures: `python tools/predict.py --config configs/….yml --model_path ….pdparams --image_path …`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from paddleseg_ext_tools.arguments import add_test_flags, find_config, new_parser, set_device, test_settings
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = new_parser("Segment pictures with a trained model.")
+    parser.add_argument("--model_path", required=True, help="trained weights (.pdparams, path or URL)")
+    parser.add_argument("--image_path", required=True, help="a picture, a folder, or a text file of paths")
+    parser.add_argument("--save_dir", default="./output/result", help="where the pictures go")
+    parser.add_argument("--custom_color", nargs="+", type=int, help="R G B of class 0, of class 1, …")
+    add_test_flags(parser, "aug_pred")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the tool and returns its exit code."""
+    args = parse_args(argv)
+    from paddleseg_ext.utils.command import run
+
+    return run(lambda: predict(args))
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Predicts at the resolution the config tests at, and writes overlays and coloured label maps."""
+    from paddleseg_ext.core.inference import TestConfig
+    from paddleseg_ext.core.predict import list_pictures, palette
+    from paddleseg_ext.core.predict import predict as predict_pictures
+    from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.utils.command import writable_dir
+    from paddleseg_ext.utils.logging import get_logger
+    from paddleseg_ext.weights import load_weights
+
+    config = Config(find_config(args.config), opts=args.opts)
+    test_config = TestConfig.from_dict(test_settings(args, "aug_pred", config.test_config))
+    pictures = list_pictures(args.image_path)
+    palette(args.custom_color)
+    save_dir = writable_dir(args.save_dir)
+    set_device(args.device)
+    builder = Builder(config)
+    model = builder.build_untrained_model()
+    load_weights(model, args.model_path)
+    transforms = builder.build("val_transforms")
+    count = predict_pictures(model, transforms, pictures, save_dir, test_config, args.custom_color)
+    get_logger().info("%d predictions are in %s", count, save_dir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Trains a model from a config: `python tools/train.py --config configs/….yml --do_eval --use_vdl`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from paddleseg_ext_tools.arguments import find_config, new_parser, set_device
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = new_parser("Train a segmentation model.")
+    parser.add_argument("--save_dir", default="./output", help="where checkpoints, history and VisualDL records go")
+    parser.add_argument("--iters", type=int, help="iterations, instead of the yaml's")
+    parser.add_argument("--batch_size", type=int, help="images per device and iteration, instead of the yaml's")
+    parser.add_argument("--learning_rate", type=float, help="instead of the yaml's")
+    parser.add_argument("--do_eval", action="store_true", help="evaluate at every save and keep the best model")
+    parser.add_argument("--save_interval", type=int, default=1000, help="iterations between saves and evaluations")
+    parser.add_argument("--keep_checkpoint_max", type=int, default=5, help="iter_* folders to keep, 0: all")
+    parser.add_argument("--early_stop_intervals", type=int, help="stop after so many evaluations without gain")
+    parser.add_argument("--resume_model", help="an iter_<n> folder to go on from")
+    parser.add_argument("--log_iters", type=int, default=10, help="iterations between log lines")
+    parser.add_argument("--use_vdl", action="store_true", help="write VisualDL records into --save_dir")
+    parser.add_argument("--use_ema", action="store_true", help="keep a moving average of the weights as well")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that read images; 0: a thread")
+    parser.add_argument("--seed", type=int, help="of the weights, the order of the data and its augmentation")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"), help="fp16: mixed precision, GPU only")
+    parser.add_argument("--amp_level", default="O1", choices=("O1", "O2"), help="of mixed precision")
+    parser.add_argument("--repeats", type=int, default=1, help="times the data set is repeated in an epoch")
+    parser.add_argument("--data_format", default="NCHW", choices=("NCHW",), help="kept for PaddleSeg's command lines")
+    args = parser.parse_args(argv)
+    for name in ("save_interval", "log_iters", "repeats"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the tool and returns its exit code."""
+    args = parse_args(argv)
+    # After parsing: --help must not wait for paddle.
+    from paddleseg_ext.utils.command import run
+
+    return run(lambda: train(args))
+
+
+def train(args: argparse.Namespace) -> None:
+    """Builds everything the config describes, cheapest checks first, and trains."""
+    import random
+
+    import paddle
+
+    from paddleseg_ext.core.inference import TestConfig
+    from paddleseg_ext.core.train import Trainer, TrainOptions
+    from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.utils.command import writable_dir
+    from paddleseg_ext.utils.logging import get_logger
+
+    config = Config(find_config(args.config), args.learning_rate, args.batch_size, args.iters, args.opts)
+    test_config = TestConfig.from_dict(config.test_config)
+    save_dir = writable_dir(args.save_dir)
+    set_device(args.device)
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**31)
+    get_logger().info("seed %d%s", seed, "" if args.seed is not None else " (drawn; give --seed to repeat this run)")
+    paddle.seed(seed)
+    builder = Builder(config)
+    train_dataset = builder.build("train_dataset")
+    train_dataset.file_list = train_dataset.file_list * args.repeats
+    trainer = Trainer(
+        builder.build("model"),
+        builder.build("loss"),
+        builder.build_optimizer(),
+        train_dataset,
+        builder.build("val_dataset") if args.do_eval else None,
+        TrainOptions(
+            save_dir, config.iters, config.batch_size, seed, args.save_interval, args.log_iters, args.num_workers,
+            args.keep_checkpoint_max, args.early_stop_intervals, args.use_vdl, args.use_ema, args.precision,
+            args.amp_level, args.resume_model, test_config,
+        ),
+    )  # fmt: skip
+    trainer.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
