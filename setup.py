@@ -64,6 +64,7 @@ setup(
     install_requires=requirements(),
     packages=[*find_packages(include=["paddleseg_ext", "paddleseg_ext.*"]), TOOLS],
     package_dir={TOOLS: "tools"},
+    package_data={TOOLS: ["*.jinja"]},
     cmdclass={"build_py": BuildWithShippedTrees},
     entry_points={"console_scripts": [f"paddleseg-ext = {TOOLS}.__main__:main"]},
     zip_safe=False,

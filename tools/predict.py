@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def predict(args: argparse.Namespace) -> None:
     """Predicts at the resolution the config tests at, and writes overlays and coloured label maps."""
-    from paddleseg_ext.core.inference import TestConfig
+    from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.predict import list_pictures, palette
     from paddleseg_ext.core.predict import predict as predict_pictures
     from paddleseg_ext.cvlibs.config import Builder, Config
@@ -38,7 +38,7 @@ def predict(args: argparse.Namespace) -> None:
     from paddleseg_ext.weights import load_weights
 
     config = Config(find_config(args.config), opts=args.opts)
-    test_config = TestConfig.from_dict(test_settings(args, "aug_pred", config.test_config))
+    test_config = InferenceOptions.from_dict(test_settings(args, "aug_pred", config.test_config))
     pictures = list_pictures(args.image_path)
     palette(args.custom_color)
     save_dir = writable_dir(args.save_dir)

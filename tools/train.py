@@ -51,14 +51,14 @@ def train(args: argparse.Namespace) -> None:
 
     import paddle
 
-    from paddleseg_ext.core.inference import TestConfig
+    from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.train import Trainer, TrainOptions
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.utils.command import writable_dir
     from paddleseg_ext.utils.logging import get_logger
 
     config = Config(find_config(args.config), args.learning_rate, args.batch_size, args.iters, args.opts)
-    test_config = TestConfig.from_dict(config.test_config)
+    test_config = InferenceOptions.from_dict(config.test_config)
     save_dir = writable_dir(args.save_dir)
     set_device(args.device)
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**31)

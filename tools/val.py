@@ -31,7 +31,7 @@ def val(args: argparse.Namespace) -> None:
     import json
     from pathlib import Path
 
-    from paddleseg_ext.core.inference import TestConfig
+    from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.val import evaluate
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.utils.command import writable_dir
@@ -39,7 +39,7 @@ def val(args: argparse.Namespace) -> None:
     from paddleseg_ext.weights import load_weights
 
     config = Config(find_config(args.config), opts=args.opts)
-    test_config = TestConfig.from_dict(test_settings(args, "aug_eval", config.test_config))
+    test_config = InferenceOptions.from_dict(test_settings(args, "aug_eval", config.test_config))
     if args.save_json:
         writable_dir(Path(args.save_json).parent)
     set_device(args.device)

@@ -1,6 +1,6 @@
 """From a preprocessed image to logits at its original size: plain, with scales and flips, or by sliding window.
 
-Sizes in `TestConfig` are (width, height), as PaddleSeg's flags and yaml have them.
+Sizes in `InferenceOptions` are (width, height), as PaddleSeg's flags and yaml have them.
 """
 
 import math
@@ -16,7 +16,7 @@ from paddleseg_ext.models.layers.resize import resize
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class InferenceOptions:
     """How to test: PaddleSeg's `test_config` and the flags of val and predict."""
 
     aug_eval: bool = False
@@ -28,7 +28,7 @@ class TestConfig:
     stride: tuple[int, int] | None = None
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> "TestConfig":
+    def from_dict(cls, settings: dict[str, Any]) -> "InferenceOptions":
         """From a yaml's `test_config`. Raises ConfigError for values that cannot work."""
         settings = {key: value for key, value in settings.items() if key != "auc_roc" and value is not None}
         scales = settings.get("scales", 1.0)
@@ -64,7 +64,7 @@ def network_logits(model: nn.Layer, x: Tensor) -> Tensor:
     return model(x)[0]
 
 
-def window_logits(model: nn.Layer, x: Tensor, config: TestConfig) -> Tensor:
+def window_logits(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Tensor:
     """x: [B, C, H, W] -> [B, K, H, W], the mean over overlapping windows (the last ones end at the border)."""
     height, width = x.shape[2:]
     crop_width, crop_height = config.crop_size
@@ -86,7 +86,7 @@ def _starts(length: int, window: int, step: int) -> list[int]:
     return [min(i * step, length - window) for i in range(math.ceil((length - window) / step) + 1)]
 
 
-def augmented_logits(model: nn.Layer, x: Tensor, config: TestConfig) -> Tensor:
+def augmented_logits(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Tensor:
     """x: [B, C, H, W] -> [B, K, H, W], the mean over scales and flips; just one pass without `aug_eval`."""
     infer = window_logits if config.is_slide else _plain
     if not config.aug_eval:
@@ -101,7 +101,7 @@ def augmented_logits(model: nn.Layer, x: Tensor, config: TestConfig) -> Tensor:
     return total / (len(config.scales) * len(config.flips))
 
 
-def _plain(model: nn.Layer, x: Tensor, config: TestConfig) -> Tensor:
+def _plain(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Tensor:
     return network_logits(model, x)
 
 
@@ -114,7 +114,7 @@ def restore_size(logits: Tensor, trans_info: Sequence[tuple[str, Sequence[int]]]
 
 
 @paddle.no_grad()
-def predict_labels(model: nn.Layer, sample: dict[str, Any], config: TestConfig) -> Any:
+def predict_labels(model: nn.Layer, sample: dict[str, Any], config: InferenceOptions) -> Any:
     """int32 labels [H, W] (numpy) at the size the image had before the transforms."""
     x = paddle.to_tensor(sample["img"]).unsqueeze(0)
     logits = restore_size(augmented_logits(model, x, config), sample["trans_info"])

@@ -10,7 +10,7 @@ from paddle import nn
 from paddleseg.transforms import Compose
 from paddleseg.utils.visualize import get_color_map_list
 
-from paddleseg_ext.core.inference import TestConfig, predict_labels
+from paddleseg_ext.core.inference import InferenceOptions, predict_labels
 from paddleseg_ext.datasets.reading import read_image
 from paddleseg_ext.errors import ConfigError, DataError
 from paddleseg_ext.utils.progress import track
@@ -79,7 +79,7 @@ def predict(
     transforms: list,
     pictures: Sequence[Picture],
     save_dir: Path,
-    config: TestConfig | None = None,
+    config: InferenceOptions | None = None,
     custom_color: Sequence[int] | None = None,
 ) -> int:
     """Writes `added_prediction/<name>` and `pseudo_color_prediction/<stem>.png` below `save_dir` for each picture.
@@ -96,7 +96,7 @@ def predict(
             failures.append(str(error))
             continue
         sample = compose({"img": image.copy(), "trans_info": [], "gt_fields": []})
-        labels = predict_labels(model, sample, config or TestConfig())
+        labels = predict_labels(model, sample, config or InferenceOptions())
         colored = colors[labels][:, :, ::-1]
         overlay = cv2.addWeighted(image.astype("uint8"), PICTURE_WEIGHT, colored, 1 - PICTURE_WEIGHT, 0)
         _write(save_dir / ADDED / picture.name, overlay)

@@ -15,7 +15,7 @@ from paddle import Tensor, nn
 
 from paddleseg_ext.core.checkpoint import TrainingState, resume, rotate, save_folder, state_to_save
 from paddleseg_ext.core.history import History
-from paddleseg_ext.core.inference import TestConfig
+from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.metrics import Metrics
 from paddleseg_ext.core.val import evaluate
 from paddleseg_ext.datasets.loader import TrainingOrder, training_batches
@@ -47,7 +47,7 @@ class TrainOptions:
     precision: str = "fp32"
     amp_level: str = "O1"
     resume_model: str | None = None
-    test_config: TestConfig = field(default_factory=TestConfig)
+    test_config: InferenceOptions = field(default_factory=InferenceOptions)
 
 
 class Trainer:
@@ -91,6 +91,11 @@ class Trainer:
 
     def run(self) -> TrainingState:
         """Trains up to `options.iters`. Raises NumericError at the first loss that is not finite."""
+        # The optimizer names its state at the first step, by a counter of the process; saved state is found by name.
+        with paddle.utils.unique_name.guard():
+            return self._run()
+
+    def _run(self) -> TrainingState:
         options = self.options
         history = History(
             options.save_dir, options.iters, self.order.iters_per_epoch, options.batch_size,

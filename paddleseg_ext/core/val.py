@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddleseg_ext.core.inference import TestConfig, predict_labels
+from paddleseg_ext.core.inference import InferenceOptions, predict_labels
 from paddleseg_ext.core.metrics import Metrics, confusion_matrix
 from paddleseg_ext.datasets.loader import validation_samples
 from paddleseg_ext.errors import ConfigError
@@ -12,7 +12,7 @@ from paddleseg_ext.utils.progress import track
 
 
 def evaluate(
-    model: nn.Layer, dataset: paddle.io.Dataset, config: TestConfig | None = None, num_workers: int = 0
+    model: nn.Layer, dataset: paddle.io.Dataset, config: InferenceOptions | None = None, num_workers: int = 0
 ) -> Metrics:
     """Metrics of `model` over `dataset`, at the size of the labels; leaves the model in eval mode.
 
@@ -21,7 +21,7 @@ def evaluate(
     """
     if len(dataset) == 0:
         raise ConfigError("the validation data set holds no image")
-    config = config or TestConfig()
+    config = config or InferenceOptions()
     environment = paddle.distributed.ParallelEnv()
     rank, num_ranks = environment.rank, environment.nranks
     num_classes = dataset.num_classes

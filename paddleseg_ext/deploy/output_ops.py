@@ -143,7 +143,8 @@ class ExactValidInterpolate(_ValidInterpolate):
         bound = paddle.max(smallest, axis=1, keepdim=True)
         bound = bound - (paddle.abs(bound) * _ROUNDING + _SMALLEST)
         possible = paddle.cast(largest >= bound, "float32")
-        return paddle.nonzero(paddle.max(possible, axis=[0, 2, 3]) > 0.5).reshape([-1]).astype("int32")
+        # Not compared with a number: Paddle writes that as a constant without a shape, on which Paddle-Lite aborts.
+        return paddle.nonzero(paddle.max(possible, axis=[0, 2, 3])).reshape([-1]).astype("int32")
 
 
 OUTPUT_OPS: dict[str, type[OutputOp]] = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from paddle.base.proto import framework_pb2
 
 from paddleseg_ext.errors import ConversionError
@@ -80,7 +81,7 @@ def read_program(folder: str | Path) -> StaticProgram:
         info = read_pdparams(folder / INFO_FILE)
     except FileNotFoundError as error:
         raise ConversionError(f"{folder} is not an exported model: {error.filename} is missing") from error
-    except (struct.error, ValueError, KeyError) as error:
+    except (DecodeError, struct.error, ValueError, KeyError) as error:
         raise ConversionError(f"{folder} holds a damaged export: {error}") from error
     return StaticProgram(desc, params, info)
 

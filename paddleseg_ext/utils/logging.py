@@ -2,8 +2,21 @@
 
 import logging
 import sys
+from typing import TextIO
 
 _NAME = "paddleseg_ext"
+
+
+class _StandardError(logging.StreamHandler):
+    """Writes to what sys.stderr is at the moment, also when something redirects it later."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """StreamHandler sets it when it is made."""
 
 
 def get_logger() -> logging.Logger:
@@ -13,7 +26,7 @@ def get_logger() -> logging.Logger:
     """
     logger = logging.getLogger(_NAME)
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _StandardError()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

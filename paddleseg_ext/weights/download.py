@@ -11,7 +11,7 @@ from filelock import FileLock
 from paddleseg_ext.errors import DownloadError
 from paddleseg_ext.utils.logging import get_logger
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 30
 
 

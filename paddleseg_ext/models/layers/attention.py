@@ -79,11 +79,11 @@ class SeaAttention(nn.Layer):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k: [B, qk_channels, N], v: [B, v_channels, N] -> [B, heads, v_channels / heads, N]."""
-        q = self._heads(q, self.qk_channels).transpose([0, 1, 3, 2])
-        k = self._heads(k, self.qk_channels)
-        v = self._heads(v, self.v_channels).transpose([0, 1, 3, 2])
-        weights = F.softmax(paddle.matmul(q, k) * self.scale, axis=-1)
-        return paddle.matmul(weights, v).transpose([0, 1, 3, 2])
+        q, k, v = self._heads(q, self.qk_channels), self._heads(k, self.qk_channels), self._heads(v, self.v_channels)
+        # The products transpose as they read: no transpose operators in the graph, and none for Paddle Inference's
+        # oneDNN to fuse into them wrongly.
+        weights = F.softmax(paddle.matmul(q, k, transpose_x=True) * self.scale, axis=-1)
+        return paddle.matmul(v, weights, transpose_y=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> [B, C, H, W]."""

@@ -1,0 +1,32 @@
+#!/bin/sh
+# sh benchmark.sh benchmark_bin models_dir test_result.txt image1.txt [further flags of benchmark.py]
+#
+# A thin door to benchmark.py. In place of benchmark_bin write `host` to measure on this machine.
+# PYTHON names the interpreter; otherwise the first one that has numpy and paddlelite is taken.
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 2
+
+if [ "$#" -lt 4 ]; then
+    echo "usage: sh benchmark.sh benchmark_bin|host models_dir test_result.txt image1.txt [flags]" >&2
+    echo "       flags: python $here/benchmark.py --help" >&2
+    exit 2
+fi
+
+python=
+for wanted in "import numpy, paddlelite" "import numpy"; do
+    for candidate in "${PYTHON:-}" "$here/../../.venv/bin/python" python3.10 python3 python; do
+        if [ -z "$python" ] && [ -n "$candidate" ] && "$candidate" -c "$wanted" >/dev/null 2>&1; then
+            python=$candidate
+        fi
+    done
+done
+if [ -z "$python" ]; then
+    echo "error: no Python with numpy found" >&2
+    echo "  Try: python3.10 -m pip install numpy paddlelite==2.13rc0, or PYTHON=/path/to/python" >&2
+    exit 2
+fi
+
+runner=$1 models=$2 result=$3 input=$4
+shift 4
+exec "$python" "$here/benchmark.py" --benchmark_bin "$runner" --models_dir "$models" \
+    --result_file "$result" --input "$input" "$@"

@@ -1,0 +1,127 @@
+"""Stage 2: opt turns a Paddle program into an .nb file for one target.
+
+opt aborts on what it does not know and writes its reason to stderr, so success is: exit code 0 *and* a
+non-empty file. The file is made under a temporary name and renamed, so that none is left by a failure.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from errors import ConversionError, UsageError
+from process import Finished, run_child
+
+OPT_NAME = "paddle_lite_opt"
+_UNSUPPORTED = re.compile(r"(\d+) ops are not supported on '([^']*)'.*?: (.+)")
+_CHECK = re.compile(r"^\[F [^\]]*\]\s*(.*(?:\n(?!\[).+)?)", re.MULTILINE)
+_OPERATOR = re.compile(r'^\s*node_\d+\[label="([^"]+)".*fillcolor="yellow"', re.MULTILINE)
+_HINTS = (
+    ("threshold found for relu6", "export again so that relu6 keeps its `threshold`, which saving clips"),
+    ("blocks.size()", "the .pdmodel is no Paddle program: export the model again"),
+    ("not existed", "check the paths"),
+)
+_DRAW = "import sys; from paddlelite.lite import Opt; Opt().visualize_optimized_nb_model(*sys.argv[1:])"
+
+
+def find_opt(named: str | None = None) -> Path:
+    """The opt program: `named`, or paddle_lite_opt beside this Python, or on PATH.
+
+    Raises:
+        UsageError: there is none, or the named one cannot be run.
+    """
+    if named:
+        if not os.access(named, os.X_OK) or not os.path.isfile(named):
+            raise UsageError(f"--opt {named}: not a program that can be run")
+        return Path(named).absolute()
+    beside = Path(sys.executable).parent / OPT_NAME
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which(OPT_NAME)
+    if not found:
+        raise UsageError(
+            f"{OPT_NAME} is neither beside {sys.executable} nor on PATH",
+            hint="pip install paddlelite==2.13rc0 (wheels exist for Python 3.8 and 3.10), or --opt PATH",
+        )
+    return Path(found)
+
+
+def opt_version(opt: Path, timeout_s: float = 30) -> str:
+    """What `opt --version` prints, `unknown` when it prints nothing."""
+    lines = run_child([str(opt), "--version"], timeout_s).stdout.split()
+    return lines[-1] if lines else "unknown"
+
+
+def convert(model_file: Path, param_file: Path, nb_file: Path, target: str, opt: Path, timeout_s: float = 300) -> Path:
+    """Write `nb_file` (must end in .nb) for `target`: `x86`, `arm`, or several opt knows, comma-separated.
+
+    Raises:
+        ConversionError: opt failed, gave no answer within `timeout_s` seconds, or wrote nothing;
+            whatever was at `nb_file` before is then still there.
+    """
+    try:
+        nb_file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".opt-", dir=nb_file.parent) as work:
+            made = Path(work) / "model.nb"
+            finished = run_child(_command(opt, model_file, param_file, made, target), timeout_s)
+            if finished.returncode != 0 or not made.is_file() or made.stat().st_size == 0:
+                raise _failure(model_file, target, finished)
+            os.replace(made, nb_file)
+    except OSError as error:
+        raise ConversionError(f"{model_file}: opt could not run or write ({error})") from error
+    return nb_file
+
+
+def _command(opt: Path, model_file: Path, param_file: Path, made: Path, target: str) -> list[str]:
+    return [
+        str(opt),
+        f"--model_file={model_file.absolute()}",
+        f"--param_file={param_file.absolute()}",
+        f"--optimize_out={made.with_suffix('')}",  # opt appends .nb
+        f"--valid_targets={target}",
+    ]
+
+
+def _failure(model_file: Path, target: str, finished: Finished) -> ConversionError:
+    text = finished.stderr + "\n" + finished.stdout
+    if finished.timed_out:
+        return ConversionError(f"{model_file}: opt did not end in time", hint="a larger --timeout")
+    unsupported = _UNSUPPORTED.search(text)
+    if unsupported:
+        names = ", ".join(sorted(set(re.findall(r"'([^']+)'", unsupported[3]))))
+        return ConversionError(
+            f"{model_file}: opt knows no kernel on '{unsupported[2]}' for: {names}",
+            "a graph of operators Paddle-Lite has",
+            f"export with these operators rewritten or folded, or another target than {target}",
+        )
+    checks = _CHECK.findall(text)
+    reason = " ".join(checks[-1].split()) if checks else _last_line(finished.stderr)
+    hint = next((hint for sign, hint in _HINTS if sign in reason), "export again; compare versions")
+    return ConversionError(f"{model_file}: opt failed for {target} ({finished.cause()}): {reason}", hint=hint)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it said nothing and left no file"
+
+
+def count_operators(nb_file: Path, timeout_s: float = 60) -> dict[str, int]:
+    """Operators by type in `nb_file`, over all its blocks; each input's `feed` and output's `fetch` count.
+
+    The numbers come from the runtime's own drawing of the graph, in which each operator is one yellow node.
+
+    Raises:
+        ConversionError: the file is not one this version of the runtime can draw.
+    """
+    with tempfile.TemporaryDirectory(prefix="nb-") as work:
+        finished = run_child([sys.executable, "-c", _DRAW, str(nb_file), work], timeout_s)
+        drawings = sorted(Path(work).glob("*.dot"))
+        if finished.returncode != 0 or not drawings:
+            checks = _CHECK.findall(finished.stderr)
+            reason = " ".join(checks[-1].split()) if checks else _last_line(finished.stderr)
+            raise ConversionError(f"{nb_file}: cannot be read as an .nb file ({finished.cause()}): {reason}")
+        names = [name for drawing in drawings for name in _OPERATOR.findall(drawing.read_text())]
+    return dict(sorted(collections.Counter(names).items()))

@@ -1,0 +1,108 @@
+"""Stage 1: which models lie in `models_dir`, and what each needs to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy_yaml import read_deploy
+from errors import DataError
+
+MODEL_FILE = "model.pdmodel"
+PARAM_FILES = ("model.pdiparams", "mdoel.pdiparams")  # the second is the published example's misspelling
+EXPECTED_TREE = """models_dir
+      ├── pp_mobileseg_base        one folder a model, as tools/export.py writes it
+      │   ├── model.pdmodel
+      │   ├── model.pdiparams
+      │   └── deploy.yaml
+      └── another_model.nb         or a file opt has already converted"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model under one setting.
+
+    `model_file`/`param_file` name a Paddle program, or `nb_file` a converted one; the rest is what
+    deploy.yaml says, None where it says nothing. `input_shape` is NCHW.
+    """
+
+    model_name: str
+    folder: Path
+    model_file: Path | None
+    param_file: Path | None
+    nb_file: Path | None
+    input_shape: tuple[int, ...] | None
+    output_op: str | None
+    output_dtype: str | None
+    threads: int = 1
+    precision: str = "fp32"
+
+    def key(self, target: str) -> str:
+        """The name its files carry, `<model>-<target>-t<threads>`."""
+        suffix = "" if self.precision == "fp32" else f"-{self.precision}"
+        return f"{self.model_name}-{target}-t{self.threads}{suffix}"
+
+
+def find_cases(
+    models_dir: Path,
+    threads: Sequence[int] = (1,),
+    precision: str = "fp32",
+    input_shape: tuple[int, ...] | None = None,
+) -> list[Case]:
+    """Every model of `models_dir`, by name, once for each number of threads.
+
+    `input_shape` stands in for a shape no deploy.yaml gives, or gives as variable.
+
+    Raises:
+        DataError: no such folder, nothing usable in it, or two models of one name.
+    """
+    if not models_dir.is_dir():
+        raise DataError(f"{models_dir}: no such folder", EXPECTED_TREE)
+    folders = [models_dir, *(entry for entry in sorted(models_dir.iterdir()) if entry.is_dir())]
+    found = [model for folder in folders for model in _models_in(folder)]
+    if not found:
+        raise DataError(f"{models_dir}: no model found; it holds {_listing(models_dir)}", EXPECTED_TREE)
+    names = [name for name, *_ in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{models_dir}: two models are named {', '.join(twice)}", "one name each")
+    return [_case(name, files, count, precision, input_shape) for name, *files in found for count in threads]
+
+
+def _models_in(folder: Path) -> list[tuple[str, Path | None, Path | None, Path | None]]:
+    program = folder / MODEL_FILE
+    params = next((folder / name for name in PARAM_FILES if (folder / name).is_file()), None)
+    if program.is_file() and params:
+        return [(folder.resolve().name, program, params, None)]
+    ready = sorted(folder.glob("*.nb"))
+    single = len(ready) == 1 and (folder / "deploy.yaml").is_file()
+    return [(folder.resolve().name if single else nb.stem, None, None, nb) for nb in ready]
+
+
+def _case(
+    name: str, files: list[Path | None], threads: int, precision: str, input_shape: tuple[int, ...] | None
+) -> Case:
+    program, params, nb_file = files
+    folder = (program or nb_file).parent
+    description = folder / "deploy.yaml"
+    deploy = read_deploy(description) if description.is_file() else {}
+    shape = _fixed_shape(deploy.get("input_shape"), description) or input_shape
+    op, dtype = deploy.get("output_op"), deploy.get("output_dtype")
+    return Case(name, folder, program, params, nb_file, shape, op, dtype, threads, precision)
+
+
+def _fixed_shape(value: object, where: Path) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(n, int) or n is None for n in value):
+        raise DataError(f"{where}: input_shape is {value!r}", "four whole numbers, such as [1, 3, 512, 512]")
+    return tuple(value) if all(n is not None and n > 0 for n in value) else None
+
+
+def _listing(folder: Path, most: int = 12) -> str:
+    names = []
+    for entry in sorted(folder.iterdir()):
+        inside = sorted(p.name for p in entry.iterdir())[:6] if entry.is_dir() else None
+        names.append(entry.name if inside is None else f"{entry.name}/{{{', '.join(inside)}}}")
+    return "nothing" if not names else ", ".join(names[:most]) + (", …" if len(names) > most else "")

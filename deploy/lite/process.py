@@ -1,0 +1,85 @@
+"""Child processes with a deadline.
+
+opt and the runtime abort (SIGABRT) on bad input instead of raising, so both only ever run as children:
+in a session of their own, which is killed as a whole when the deadline passes, and without core files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a child left. `returncode` is negative for a signal, None when it was killed at the deadline."""
+
+    command: tuple[str, ...]
+    returncode: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def timed_out(self) -> bool:
+        """True when the deadline passed before the child ended."""
+        return self.returncode is None
+
+    def cause(self) -> str:
+        """How it ended, in words: `exit code 3`, `signal SIGABRT` or `no answer before the deadline`."""
+        if self.returncode is None:
+            return "no answer before the deadline"
+        if self.returncode >= 0:
+            return f"exit code {self.returncode}"
+        try:
+            return f"signal {signal.Signals(-self.returncode).name}"
+        except ValueError:
+            return f"signal {-self.returncode}"
+
+
+def run_child(command: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> Finished:
+    """Run `command` and wait at most `timeout_s` seconds; `env` is added to this process's environment.
+
+    Raises:
+        OSError: the program cannot be started.
+    """
+    child = subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+        start_new_session=True,
+        preexec_fn=_no_core_file,  # this process has no other threads
+    )
+    try:
+        stdout, stderr = child.communicate(timeout=timeout_s)
+        returncode: int | None = child.returncode
+    except subprocess.TimeoutExpired:
+        stdout, stderr = _kill_group(child)
+        returncode = None
+    except BaseException:
+        _kill_group(child)
+        raise
+    return Finished(tuple(command), returncode, _text(stdout), _text(stderr))
+
+
+def _no_core_file() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _kill_group(child: subprocess.Popen) -> tuple[bytes, bytes]:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    try:
+        return child.communicate(timeout=5)
+    except subprocess.TimeoutExpired:  # a grandchild in yet another session still holds the pipes
+        return b"", b""
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode("utf-8", errors="replace")

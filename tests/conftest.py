@@ -1,0 +1,23 @@
+import os
+import sys
+
+# Paddle logs every executor it starts; and its threads would fight with pytest's for two cores.
+os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import pytest
+
+from paddleseg_ext.datasets.scenes import write_dataset
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A small data set in ADE20K's layout."""
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    write_dataset(root, train=8, val=4, size=(128, 128))
+    return root
+
+
+@pytest.fixture
+def python():
+    return sys.executable

@@ -1,0 +1,138 @@
+"""One contract for every model of ours. A new model takes part by adding its golden file."""
+
+import numpy as np
+import paddle
+import pytest
+from golden.fill import image
+from models.zoo import VARIANTS, build, filled, golden, smooth_image
+from paddleseg.cvlibs import manager
+
+import paddleseg_ext
+from paddleseg_ext.core.export import export
+from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.models.base import SegmentationModel
+
+TOLERANCE = 1e-4
+EXPORTED_IN_EVERY_RUN = "pp_mobileseg_tiny"
+REPLACED = {
+    manager.MODELS: {"PPMobileSeg"},
+    manager.BACKBONES: {"MobileSeg_Base", "MobileSeg_Tiny"},
+    manager.DATASETS: {"ADE20K"},
+}
+
+
+def test_our_components_take_paddlesegs_names():
+    for components, names in REPLACED.items():
+        ours = {
+            name
+            for name, component in components.components_dict.items()
+            if component.__module__.startswith(paddleseg_ext.__name__)
+        }
+        assert ours == names
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_names_shapes_and_size(variant):
+    expected = golden(variant)
+    model = build(expected["model"])
+    assert isinstance(model, SegmentationModel)
+    assert {name: list(value.shape) for name, value in model.state_dict().items()} == expected["state_dict"]
+    assert sum(int(p.size) for p in model.parameters() if not p.stop_gradient) == expected["trainable"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits(variant):
+    model = filled(variant)
+    for size, expected in golden(variant)["outputs"].items():
+        batch, height, width = (int(length) for length in size.split("x"))
+        with paddle.no_grad():
+            (logits,) = model(paddle.to_tensor(image(height, width, batch)))
+        assert list(logits.shape) == expected["shape"]
+        logits, std = logits.numpy(), expected["std"]
+        assert abs(logits.mean() - expected["mean"]) < TOLERANCE * std
+        assert abs(logits.std() - std) < TOLERANCE * std
+        for *index, value in expected["probes"]:
+            assert abs(logits[tuple(index)] - value) < TOLERANCE * std
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("size", [(97, 161), (64, 33), (256, 192)])
+def test_any_size_and_a_batch_is_its_images(variant, size):
+    model = filled(variant)
+    x = smooth_image(*size, batch=2)
+    x[1] = x[1].flip([1, 2])
+    with paddle.no_grad():
+        (both,) = model(x)
+        alone = paddle.concat([model(x[i : i + 1])[0] for i in range(2)])
+    assert list(both.shape) == [2, model.num_classes, *size]
+    assert np.isfinite(both.numpy()).all()
+    assert np.abs(both.numpy() - alone.numpy()).max() < 1e-3 * float(both.std())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_parameter_learns(variant):
+    model = filled(variant)
+    model.train()
+    (logits,) = model(smooth_image(96, 128, batch=2))
+    (logits * paddle.randn(logits.shape)).mean().backward()
+    without = [name for name, p in model.named_parameters() if not p.stop_gradient and p.grad is None]
+    assert without == []
+    assert all(np.isfinite(p.grad.numpy()).all() for p in model.parameters() if not p.stop_gradient)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_batch_norm_becomes_synchronised(variant):
+    model = build(golden(variant)["model"])
+    norms = sum(type(layer).__name__.startswith("BatchNorm") for layer in model.sublayers())
+    converted = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    kinds = [type(layer).__name__ for layer in converted.sublayers()]
+    assert kinds.count("SyncBatchNorm") == norms > 0
+    assert not any(kind.startswith("BatchNorm") for kind in kinds)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_vim_in_the_yaml(variant):
+    model = filled(variant, upsample="vim")
+    x = smooth_image(64, 96)
+    with paddle.no_grad():
+        (labels,) = model(x)
+        full = paddle.argmax(filled(variant)(x)[0], axis=1, dtype="int32")
+    assert labels.dtype == paddle.int32 and labels.shape == [1, 64, 96]
+    assert (labels == full).astype("float32").mean() > 0.9
+    model.train()
+    assert model(smooth_image(64, 96, batch=2))[0].shape == [2, model.num_classes, 64, 96]
+
+
+def _export_cases():
+    for variant in VARIANTS:
+        marks = [] if variant == EXPORTED_IN_EVERY_RUN else [pytest.mark.matrix]
+        for name in OUTPUT_OPS:
+            yield pytest.param(variant, name, marks=marks)
+
+
+@pytest.mark.parametrize(("variant", "output_op"), _export_cases())
+def test_every_output_op_exports_and_agrees(variant, output_op, tmp_path):
+    model = filled(variant)
+    report = export(model, output_op, [1, 3, 96, 128], tmp_path, model.num_classes)
+    assert report.agreement.is_good
+    assert report.config.output_dtype == OUTPUT_OPS[output_op].dtype
+    x = smooth_image(96, 128)
+    with paddle.no_grad():
+        expected = OUTPUT_OPS[output_op]()(model.logits(x), [96, 128]).numpy()
+        actual = paddle.jit.load(str(tmp_path / "model"))(x).numpy()
+    assert actual.dtype == expected.dtype == np.dtype(report.config.output_dtype)
+    assert list(actual.shape) == report.config.output_shape
+    assert np.allclose(actual, expected, atol=1e-3 * max(float(np.std(expected)), 1e-6)) or (
+        report.agreement.is_labels and (actual == expected).mean() > 0.999
+    )
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"model.pdmodel", "model.pdiparams", "model.pdiparams.info", "deploy.yaml"}
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_open_sizes_export(variant, tmp_path):
+    report = export(
+        filled(variant), "vim_exact", [None, 3, None, None], tmp_path, golden(variant)["model"]["num_classes"]
+    )
+    assert report.agreement.is_good

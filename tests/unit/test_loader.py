@@ -1,0 +1,76 @@
+import random
+
+import numpy as np
+import paddle
+import pytest
+
+from paddleseg_ext.datasets.loader import TrainingOrder, training_batches, validation_samples
+from paddleseg_ext.errors import DataError
+
+
+class Numbers(paddle.io.Dataset):
+    """Sample i is an image full of i, with a random pixel as augmentation; one index may be broken."""
+
+    def __init__(self, length=10, broken=None):
+        super().__init__()
+        self.length, self.broken = length, broken
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if index == self.broken:
+            raise DataError(f"image {index} is truncated")
+        image = np.full((3, 4, 4), index, "float32")
+        image[0, 0, 0], image[1, 0, 0] = random.random(), np.random.rand()
+        return {"img": image, "label": np.full((4, 4), index % 5, "uint8"), "trans_info": [], "gt_fields": []}
+
+
+def batches(num_workers=0, start=0, seed=3, rank=0, num_ranks=1, iters=8, dataset=None):
+    dataset = dataset or Numbers()
+    order = TrainingOrder(len(dataset), 3, iters, seed, start, rank, num_ranks)
+    return [batch["img"].copy() for batch in training_batches(dataset, order, num_workers)]
+
+
+def equal(a, b):
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_workers_and_restarts_change_nothing():
+    whole = batches()
+    assert len(whole) == 8 and whole[0].shape == (3, 3, 4, 4) and whole[0].dtype == np.float32
+    assert equal(whole, batches(num_workers=2))
+    assert equal(whole[5:], batches(start=5))
+    assert not equal(whole, batches(seed=4))
+
+
+def test_an_epoch_has_every_sample_at_most_once_and_is_shuffled_anew():
+    epochs = [[int(image[2, 1, 1]) for batch in part for image in batch] for part in (batches()[:3], batches()[3:6])]
+    assert all(len(set(epoch)) == 9 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_ranks_share_an_epoch():
+    parts = [batches(rank=rank, num_ranks=2, iters=1) for rank in range(2)]
+    seen = [int(image[2, 1, 1]) for part in parts for batch in part for image in batch]
+    assert len(set(seen)) == 6
+
+
+def test_a_data_set_smaller_than_a_batch_repeats():
+    assert batches(dataset=Numbers(2), iters=2)[0].shape[0] == 3
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.timeout(60)
+def test_a_broken_sample_is_named_and_nothing_hangs(num_workers):
+    with pytest.raises(DataError, match="image 7 is truncated"):
+        batches(num_workers, dataset=Numbers(broken=7))
+
+
+@pytest.mark.parametrize("num_workers", [0, 3])
+def test_validation_is_in_order_and_shared_by_rank(num_workers):
+    indices = [int(sample["img"][2, 1, 1]) for sample in validation_samples(Numbers(), num_workers)]
+    assert indices == list(range(10))
+    assert [int(s["img"][2, 1, 1]) for s in validation_samples(Numbers(), num_workers, 1, 3)] == [1, 4, 7]
+    with pytest.raises(DataError, match="image 2"):
+        list(validation_samples(Numbers(broken=2), num_workers))

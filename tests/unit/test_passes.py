@@ -1,0 +1,104 @@
+import numpy as np
+import paddle
+import pytest
+
+from paddleseg_ext.deploy import passes
+from paddleseg_ext.deploy.program import attribute, read_program, write_program
+from paddleseg_ext.errors import ConversionError
+from paddleseg_ext.models.layers.attention import AxialPositionEmbedding
+
+
+class Net(paddle.nn.Layer):
+    """One of everything that the passes look for."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = paddle.nn.Conv2D(3, 4, 3, padding=1)
+        self.position = AxialPositionEmbedding(4)
+
+    def forward(self, x):
+        x = paddle.nn.functional.relu6(self.conv(x))
+        return self.position(x.mean(-1))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["keep_extra", "clip_extra"])
+def exported(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    net = Net()
+    net.eval()
+    spec = [paddle.static.InputSpec([1, 3, 24, 20], "float32", name="x")]
+    static = paddle.jit.to_static(net, input_spec=spec, full_graph=True)
+    paddle.jit.save(static, str(folder / "model"), clip_extra=request.param)
+    x = paddle.randn([1, 3, 24, 20])
+    return folder, x, net(x).numpy()
+
+
+def run(program, folder, x):
+    write_program(program, folder)
+    return paddle.jit.load(str(folder / "model"))(x).numpy()
+
+
+def test_reading_and_writing_changes_nothing(exported, tmp_path):
+    folder, x, expected = exported
+    program = read_program(folder)
+    assert np.array_equal(run(program, tmp_path, x), expected)
+    assert (tmp_path / "model.pdiparams").read_bytes() == (folder / "model.pdiparams").read_bytes()
+
+
+def test_passes_keep_what_is_computed(exported, tmp_path):
+    folder, x, expected = exported
+    program = read_program(folder)
+    before = program.operator_counts()
+    assert before["linear_interp_v2"] == 1 and before["reshape2"] == 1
+    changed = passes.optimise(program)
+    assert changed["position embeddings folded"] == 1 and changed["convolution biases made fusible"] == 1
+    after = program.operator_counts()
+    assert after["linear_interp_v2"] == 0 and after["reshape2"] == 0
+    assert np.allclose(run(program, tmp_path, x), expected, atol=1e-6)
+    assert passes.optimise(program) == dict.fromkeys(changed, 0)
+
+
+def test_every_relu6_has_a_threshold_for_opt(exported):
+    program = read_program(exported[0])
+    passes.optimise(program)
+    (relu6,) = [op for op in program.operators() if op.type == "relu6"]
+    assert attribute(relu6, "threshold").f == 6.0
+
+
+def test_no_path_of_this_machine_is_left(exported, tmp_path):
+    program = read_program(exported[0])
+    passes.optimise(program)
+    write_program(program, tmp_path)
+    content = (tmp_path / "model.pdmodel").read_bytes()
+    assert b"site-packages" not in content and b".py" not in content
+
+
+def test_an_open_length_is_not_folded(tmp_path):
+    net = Net()
+    net.eval()
+    spec = [paddle.static.InputSpec([1, 3, None, None], "float32", name="x")]
+    static = paddle.jit.to_static(net, input_spec=spec, full_graph=True)
+    paddle.jit.save(static, str(tmp_path / "model"), clip_extra=False)
+    program = read_program(tmp_path)
+    assert passes.fold_constant_interpolation(program) == 0
+    for size in ([16, 24], [40, 8]):
+        x = paddle.randn([1, 3, *size])
+        assert np.allclose(run(program, tmp_path, x), net(x).numpy(), atol=1e-6)
+
+
+def test_a_bias_used_twice_is_left_alone(exported):
+    program = read_program(exported[0])
+    add = next(op for op in program.operators() if op.type == "elementwise_add")
+    program.desc.blocks[0].ops.append(add)
+    assert passes.fuse_conv_bias(program) == 0
+
+
+@pytest.mark.parametrize("name", ["model.pdmodel", "model.pdiparams"])
+def test_a_damaged_export_is_named(exported, tmp_path, name):
+    write_program(read_program(exported[0]), tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-7])
+    with pytest.raises(ConversionError, match=r"damaged|holds more"):
+        read_program(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ConversionError, match="is missing"):
+        read_program(tmp_path)

@@ -1,0 +1,355 @@
+"""`report.html` of the demo: what was learnt, what it looks like and what each output op costs, in one file.
+
+Reads what the demo leaves in its folder, draws with demo_figures.py and fills demo_report.html.jinja. The page
+needs neither network nor other files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from paddleseg_ext.core.predict import ADDED, IMAGE_SUFFIXES, PSEUDO_COLOR, palette
+from paddleseg_ext.errors import DataError
+from paddleseg_ext.utils.progress import duration
+from paddleseg_ext.version import __version__
+from paddleseg_ext_tools import demo_figures as figures
+
+REPORT, TEMPLATE = "report.html", "demo_report.html.jinja"
+DECODER, VIM, ARGMAX = "decoder", "vim", "argmax"
+OPS = {
+    DECODER: "logits at decoder resolution: the network without any output op",
+    VIM: "interpolates only the classes that win a decoder pixel",
+    "vim_exact": "interpolates every class that can win after interpolation; equals argmax",
+    ARGMAX: "interpolates all classes, then takes the largest",
+    "softmax": "interpolates all classes to probabilities",
+    "none": "interpolates all classes to logits",
+}
+ALWAYS = (DECODER, VIM, "vim_exact", ARGMAX)
+PACKAGES = {
+    "paddle": "paddlepaddle",
+    "paddleseg": "paddleseg",
+    "paddlelite": "paddlelite",
+    "numpy": "numpy",
+    "OpenCV": "opencv-python-headless",
+}
+LEAST_SHOWN = 0.01  # of a photograph, for a class to enter its legend
+PHOTO_SIDE = 1100
+
+
+def write_report(folder: Path, dataset_root: Path) -> Path:
+    """Writes `folder/report.html` from what the demo left in `folder` and returns its path.
+
+    `dataset_root` holds the validation scenes in ADE20K's layout. Raises DataError naming the file that is
+    missing or that does not hold what it should.
+    """
+    val = _read_json(folder / "val.json")
+    agreement = _read_json(folder / "agreement.json")
+    timings = _read_json(folder / "timings.json") if (folder / "timings.json").exists() else {}
+    history = _read_history(folder / "train" / "history.jsonl")
+    results = _read_results(folder / "lite" / "test_result_json")
+    with _naming(folder / "timings.json"):
+        steps = _steps(timings)
+    with _naming(folder / "train" / "history.jsonl"):
+        curves, training = figures.curves(history), _training(history)
+    with _naming(folder / "val.json"):
+        quality = _quality(val)
+    with _naming(folder / "agreement.json"):
+        ops, images = _ops(results, agreement), agreement["images"]
+        missing = [op for op in dict.fromkeys([*ALWAYS, *agreement["ops"]]) if op not in results]
+    page = {
+        **quality,
+        **_scenes(folder / "labels", dataset_root, quality["num_classes"]),
+        "headline": _headline(quality, ops, steps, history),
+        "ops": ops,
+        "by_op": {row["name"]: row for row in ops},
+        "missing": missing,
+        "chart": _chart(ops),
+        "validation_images": images,
+        "curves": curves,
+        "training": training,
+        "steps": steps,
+        "photo": _photo(folder / "photo", timings.get("photo"), quality["num_classes"]),
+        "versions": _versions(results),
+        "run": next(iter(results.values()), None),
+        "conditions": _conditions(results),
+    }
+    target = folder / REPORT
+    _write(target, _environment().get_template(TEMPLATE).render(page))
+    return target
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with the contents of `path` becomes a DataError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except KeyError as error:
+        raise DataError(f"{path} has no {error}; run the demo again") from error
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise DataError(f"{path} does not hold what the demo writes: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with _naming(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("an object was expected")
+        return content
+
+
+def _read_history(path: Path) -> list[dict[str, Any]]:
+    with _naming(path):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not rows:
+            raise ValueError("it is empty")
+        return rows
+
+
+def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
+    """Lite's single-thread results by output op; of several for one op the last that was measured."""
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}: nothing was measured under Paddle-Lite")
+    found = []
+    for path in sorted(folder.glob("*-t1.json")):
+        result = _read_json(path)
+        with _naming(path):
+            found.append((result["measured_at"], _latency(result)))
+    return {row["name"]: row for _, row in sorted(found, key=lambda pair: pair[0])}
+
+
+def _latency(result: dict[str, Any]) -> dict[str, Any]:
+    """What the report needs of one result; a KeyError where it is not there."""
+    kept = ("median_ms", "min_ms", "p90_ms", "valid", "invalid_reasons", "warnings", "device_facts", "input_shape")
+    kept += ("threads", "warmup", "repeats", "rounds", "runtime_version", "opt_version", "measured_at", "series_ms")
+    row = {key: result[key] for key in kept}
+    row["name"] = result["output_op"] or result["model"]
+    row["about"] = OPS.get(row["name"], "")
+    row["nb_mb"] = result["nb_bytes"] / 1e6 if result["nb_bytes"] else None
+    row["lite_note"] = result["agreement_note"] or "not compared with Paddle"
+    row["lite"] = "not checked"
+    if result["agreement"] is not None:
+        is_share = result["agreement_kind"] == "equal_pixels"
+        row["lite"] = percent(result["agreement"]) if is_share else f"{result['agreement']:.1e} σ"
+    return row
+
+
+def percent(share: float) -> str:
+    """`share` in percent with at most four decimals, rounded down: 100% means all."""
+    return f"{math.floor(share * 1e6 + 1e-6) / 1e4:.4f}".rstrip("0").rstrip(".") + "%"
+
+
+def _steps(timings: dict[str, Any]) -> list[dict[str, Any]]:
+    steps = {str(name): float(seconds) for name, seconds in timings.get("steps", {}).items()}
+    longest = max(steps.values(), default=0) or 1
+    return [
+        {"name": name, "seconds": seconds, "text": _clock(seconds), "width": 100 * seconds / longest}
+        for name, seconds in steps.items()
+    ]
+
+
+def _training(history: Sequence[dict[str, Any]]) -> str:
+    speeds = [row["images_per_second"] for row in history if row["kind"] == "train"]
+    speed = f" at {np.median(speeds):.0f} pictures a second" if speeds else ""
+    return f"{history[-1]['iter']} iterations{speed}"
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss from an hour on."""
+    return duration(seconds).removeprefix("0:").removeprefix("0") if seconds < 3600 else duration(seconds)
+
+
+def _quality(val: dict[str, Any]) -> dict[str, Any]:
+    """The figures of val.json, its classes by falling IoU, and the confusion matrix."""
+    confusion = np.array(val["confusion"], "float64")
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.sum():
+        raise ValueError("confusion must be a square table with pixels in it")
+    pixels = confusion.sum(axis=1)
+    ious = {int(index): float(iou) for index, iou in val["class_iou"].items() if pixels[int(index)]}
+    rows = [
+        {
+            "name": figures.class_name(index),
+            "colour": figures.class_colour(index),
+            "iou": iou,
+            "pixels": f"{100 * pixels[index] / pixels.sum():.1f}%",
+        }
+        for index, iou in sorted(ious.items(), key=lambda pair: -pair[1])
+    ]
+    present = [int(index) for index in np.argsort(-pixels, kind="stable") if pixels[index]]
+    keys = ("miou", "miou_all_classes", "classes_present", "accuracy", "kappa")
+    return {
+        **{key: val[key] for key in keys},
+        "classes": rows,
+        "num_classes": len(confusion),
+        "confusion": figures.confusion_figure(confusion, present),
+    }
+
+
+def _ops(results: dict[str, dict[str, Any]], agreement: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each measured op: the decoder first, then by cost, each with its cost over the decoder's."""
+    base = results.get(DECODER, {}).get("median_ms")
+    rows = []
+    for name, row in sorted(results.items(), key=lambda pair: (pair[0] != DECODER, pair[1]["median_ms"])):
+        seen = agreement["ops"].get(name)
+        rows.append(
+            {
+                **row,
+                "times": row["median_ms"] / base if base else None,
+                "over_ms": row["median_ms"] - base if base else None,
+                "kept": [seen["kept_min"], seen["kept_mean"], seen["kept_max"]] if seen else None,
+                "equal": percent(seen["equal"]) if seen else None,
+            }
+        )
+    return rows
+
+
+def _chart(ops: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The latency bars in percent of an axis that ends a little beyond the largest p90."""
+    if not ops:
+        return None
+    limit = 1.06 * max(row["p90_ms"] for row in ops)
+    step = 10 ** math.floor(math.log10(limit))
+    step = next(step * part for part in (0.1, 0.2, 0.25, 0.5, 1, 2) if limit / (step * part) <= 6)
+    limit = max(limit, step)
+    base = ops[0]["median_ms"] if ops[0]["name"] == DECODER else None
+    bars = []
+    for row in ops:
+        runs = [100 * run / limit for run in row["series_ms"] if run <= limit]
+        bars.append(
+            {
+                "row": row,
+                "network": 100 * min(base or row["median_ms"], row["median_ms"]) / limit,
+                "op": 100 * max(row["median_ms"] - (base or row["median_ms"]), 0) / limit,
+                "median": 100 * row["median_ms"] / limit,
+                "whisker": 100 * max(row["p90_ms"] - row["median_ms"], 0) / limit,
+                # The golden ratio spreads neighbours in the series over the height of the bar.
+                "dots": [(x, 18 + 64 * (i * 0.618 % 1)) for i, x in enumerate(runs)],
+            }
+        )
+    ticks = [(100 * i * step / limit, f"{i * step:g}") for i in range(int(limit / step) + 1)]
+    beyond = sum(run > limit for row in ops for run in row["series_ms"])
+    return {"bars": bars, "ticks": ticks, "beyond": beyond, "base": 100 * base / limit if base else None}
+
+
+def _headline(
+    quality: dict[str, Any],
+    ops: Sequence[dict[str, Any]],
+    steps: Sequence[dict[str, Any]],
+    history: Sequence[dict[str, Any]],
+) -> str:
+    """The result in one sentence."""
+    trained = next((step["text"] for step in steps if step["name"].lower().startswith("train")), None)
+    after = f"{trained} of training" if trained else f"{history[-1]['iter']} iterations"
+    text = f"mIoU {quality['miou']:.2f} over {quality['classes_present']} classes after {after}"
+    rows = {row["name"]: row for row in ops}
+    if VIM not in rows or ARGMAX not in rows:
+        return text + "."
+    vim, argmax = rows[VIM], rows[ARGMAX]
+    ratio = argmax["median_ms"] / vim["median_ms"]
+    text += f"; VIM answers in {vim['median_ms']:.0f} ms where argmax takes {argmax['median_ms']:.0f} ms ({ratio:.1f}×)"
+    if vim["kept"]:
+        text += f", interpolating {vim['kept'][1]:.0f} of {quality['num_classes']} classes on average"
+    if not (vim["valid"] and argmax["valid"]):
+        text += " (times marked invalid, see below)"
+    return text + "."
+
+
+def _scenes(labels_dir: Path, dataset_root: Path, num_classes: int) -> dict[str, Any]:
+    names = sorted(path.stem for path in labels_dir.glob("*.png"))
+    if not names:
+        raise DataError(f"no predicted label maps (*.png) in {labels_dir}")
+    chosen = figures.choose_scenes(names, dataset_root, num_classes)
+    rows, shown = figures.mosaic(chosen, labels_dir, dataset_root, num_classes)
+    known = [index for index in shown if index + 1 in figures.CLASS_COLOURS]
+    legend = [(figures.class_name(index), figures.class_colour(index)) for index in known]
+    if len(known) < len(shown):
+        legend.append(("a class no scene holds", figures.OTHER_COLOUR))
+    return {"scenes": rows, "legend": legend}
+
+
+def _photo(folder: Path, source: str | None, num_classes: int) -> dict[str, Any] | None:
+    """The overlay of the user's photograph, the photograph if it is still there, and what was seen in it."""
+    added = sorted(path for path in (folder / ADDED).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not added:
+        return None
+    # Predictions of other photographs may still lie there.
+    added.sort(key=lambda path: path.name != Path(source or "").name)
+    pictures = [Path(source)] if source and Path(source).is_file() else []
+    uris = [figures.data_uri(figures.read_rgb(path), longest=PHOTO_SIDE) for path in [*pictures, added[0]]]
+    titles = ["photograph", "prediction"][-len(uris) :]
+    colours = folder / PSEUDO_COLOR / f"{added[0].stem}.png"
+    return {
+        "tiles": list(zip(titles, uris, strict=True)),
+        "legend": _photo_legend(figures.read_rgb(colours), num_classes) if colours.is_file() else [],
+    }
+
+
+def _photo_legend(coloured: np.ndarray, num_classes: int) -> list[tuple[str, str]]:
+    """Name with share, and colour, of the larger classes in a prediction in PaddleSeg's colours or the report's."""
+    seen = set(map(tuple, np.unique(coloured.reshape(-1, 3), axis=0).tolist()))
+    tables = [_by_colour(palette()), _by_colour(palette(figures.custom_colours(num_classes)))]
+    classes = max(tables, key=lambda table: len(seen & table.keys()))
+    colours, counts = np.unique(coloured.reshape(-1, 3), axis=0, return_counts=True)
+    shares = sorted(zip((counts / counts.sum()).tolist(), map(tuple, colours.tolist()), strict=True), reverse=True)
+    return [
+        (f"{figures.class_name(classes[colour])} {share:.0%}", "#{:02x}{:02x}{:02x}".format(*colour))
+        for share, colour in shares
+        if share >= LEAST_SHOWN and colour in classes
+    ]
+
+
+def _by_colour(colours: np.ndarray) -> dict[tuple[int, ...], int]:
+    """Class by colour; of several with one colour the first."""
+    return {tuple(colour): index for index, colour in reversed(list(enumerate(colours.tolist())))}
+
+
+def _versions(results: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    rows = [("paddleseg_ext", __version__), ("Python", platform.python_version())]
+    for name, package in PACKAGES.items():
+        try:
+            rows.append((name, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            rows.append((name, "not installed"))
+    run = next(iter(results.values()), {})
+    measured = (("Paddle-Lite runtime", "runtime_version"), ("opt", "opt_version"))
+    return rows + [(name, run[key]) for name, key in measured if run.get(key)]
+
+
+def _conditions(results: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """The machine as the measurement found it, and how it measured; what `_versions` says is left out."""
+    run = next(iter(results.values()), None)
+    if run is None:
+        return []
+    facts = [(name, value) for name, value in run["device_facts"].items() if name not in ("Python", *PACKAGES)]
+    return [
+        *facts,
+        ("Threads", str(run["threads"])),
+        ("Warm-up", f"{run['warmup']} runs a round"),
+        ("Counted", f"{run['rounds']} rounds of {run['repeats']} runs"),
+        ("Measured", f"{run['measured_at'][:16].replace('T', ' ')} UTC"),
+    ]
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).resolve().parent)
+    return jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}") from error
