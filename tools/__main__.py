@@ -41,23 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     if command == BENCHMARK:
         return _benchmark(rest)
     if command in COMMANDS:
-        return _run(command, rest)
+        return importlib.import_module(f"paddleseg_ext_tools.{command}").main(rest)
     near = difflib.get_close_matches(command, [*COMMANDS, BENCHMARK], n=1)
     hint = f"did you mean `{near[0]}`?" if near else "see `paddleseg-ext --help`"
     print(f"paddleseg-ext: no command `{command}`; {hint}", file=sys.stderr)
     return USAGE_ERROR
-
-
-def _run(command: str, argv: list[str]) -> int:
-    """Import the tool and run it; an unsuitable environment is one line, not a traceback."""
-    try:
-        return importlib.import_module(f"paddleseg_ext_tools.{command}").main(argv)
-    except ImportError as error:
-        # By name: paddleseg_ext itself could not be imported, so its class is not to be had.
-        if type(error).__name__ != "UnsuitableEnvironmentError":
-            raise
-        print(f"paddleseg-ext: {error}", file=sys.stderr)
-        return USAGE_ERROR
 
 
 def _benchmark(argv: list[str]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 DEVICES = ("cpu", "gpu", "xpu", "npu", "mlu")
@@ -20,6 +22,23 @@ def new_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu falls back to the CPU, saying so")
     parser.add_argument("--opts", nargs="+", help="override settings of the yaml: model.upsample=vim iters=100 …")
     return parser
+
+
+def launch(function: Callable[[], object]) -> int:
+    """Calls a tool's work and returns its exit code; see `paddleseg_ext.utils.command.run`.
+
+    The library is imported here, after the command line was parsed: `--help` must not wait for paddle. A Python,
+    numpy or OpenCV that it cannot work with is one line and exit code 2.
+    """
+    try:
+        from paddleseg_ext.utils.command import run
+    except ImportError as error:
+        # By name: paddleseg_ext itself could not be imported, so its class is not to be had.
+        if type(error).__name__ != "UnsuitableEnvironmentError":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return run(function)
 
 
 def add_test_flags(parser: argparse.ArgumentParser, switch: str) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from paddleseg_ext_tools import export, make_scenes, predict, train, val
+from paddleseg_ext_tools.arguments import launch
 from paddleseg_ext_tools.paths import resource
 
 CONFIG = "configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml"
@@ -42,9 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
     args = parse_args(argv)
-    from paddleseg_ext.utils.command import run
-
-    return run(lambda: Demo(args).run())
+    return launch(lambda: Demo(args).run())
 
 
 class Demo:

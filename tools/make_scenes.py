@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from paddleseg_ext_tools.arguments import launch
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
@@ -20,9 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
     args = parse_args(argv)
-    from paddleseg_ext.utils.command import run
-
-    return run(lambda: make_scenes(args))
+    return launch(lambda: make_scenes(args))
 
 
 def make_scenes(args: argparse.Namespace) -> None:

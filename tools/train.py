@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from paddleseg_ext_tools.arguments import find_config, new_parser, set_device
+from paddleseg_ext_tools.arguments import find_config, launch, new_parser, set_device
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -39,10 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
     args = parse_args(argv)
-    # After parsing: --help must not wait for paddle.
-    from paddleseg_ext.utils.command import run
-
-    return run(lambda: train(args))
+    return launch(lambda: train(args))
 
 
 def train(args: argparse.Namespace) -> None:

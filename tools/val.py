@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from paddleseg_ext_tools.arguments import add_test_flags, find_config, new_parser, set_device, test_settings
+from paddleseg_ext_tools.arguments import add_test_flags, find_config, launch, new_parser, set_device, test_settings
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -21,9 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
     args = parse_args(argv)
-    from paddleseg_ext.utils.command import run
-
-    return run(lambda: val(args))
+    return launch(lambda: val(args))
 
 
 def val(args: argparse.Namespace) -> None:

@@ -54,6 +54,10 @@ def image_tensor(image: Path, size: tuple[int, int], mean: Sequence[float], std:
     if not image.is_file():
         raise DataError(f"{image}: no such image")
     raw = np.fromfile(image, dtype=np.uint8)
+    data = raw.tobytes()
+    # OpenCV fills what a truncated JPEG lacks with grey.
+    if data.startswith(b"\xff\xd8") and data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) < 0:
+        raise DataError(f"{image}: truncated after {len(data)} bytes", "the whole JPEG")
     pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR) if raw.size else None
     if pixels is None:
         raise DataError(f"{image}: not a readable image", "JPEG, PNG or another format OpenCV reads")

@@ -1,0 +1,162 @@
+"""What the output operators keep, agree on and cost, on every validation image, in three runtimes.
+
+    python benchmarks/output_ops.py --config … --model_path … --opts … --save_json docs/figures/output_ops_tiny.json
+
+Exports argmax, vim, vim_exact and decoder at 512x512; runs all of the validation set through the network, Paddle
+Inference and Paddle-Lite; times the four under Paddle-Lite in turns. Prints markdown. `make matrix` asserts on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from paddleseg_ext_tools import export
+from paddleseg_ext_tools.arguments import find_config
+from paddleseg_ext_tools.paths import resource
+
+SIZE = 512
+LABEL_OPS = ("argmax", "vim", "vim_exact")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--model_path", required=True)
+    parser.add_argument("--opts", nargs="+", default=[])
+    parser.add_argument("--images", type=int, help="only so many validation images")
+    parser.add_argument("--repeats", type=int, default=20, help="timed runs of each operator, in each of two rounds")
+    parser.add_argument("--save_json", help="where the figures go as well")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    args = parse_args(argv)
+    with tempfile.TemporaryDirectory() as name:
+        figures = measure(args, Path(name))
+    print(markdown(figures))
+    if args.save_json:
+        Path(args.save_json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure(args: argparse.Namespace, folder: Path) -> dict:
+    """All figures as plain numbers; `folder` takes exports and intermediate tensors."""
+    import numpy as np
+    import paddle
+
+    from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+    from paddleseg_ext.deploy.run_static import create_predictor, run
+    from paddleseg_ext.models.layers.resize import resize
+    from paddleseg_ext.weights import load_weights
+
+    builder = Builder(Config(find_config(args.config), opts=args.opts))
+    dataset, model = builder.build("val_dataset"), builder.build_untrained_model()
+    load_weights(model, args.model_path)
+    model.eval()
+    for op in (*LABEL_OPS, "decoder"):
+        _export(args, op, folder / "models" / op)
+    count = min(args.images or len(dataset), len(dataset))
+    predictors = {op: create_predictor(*_files(folder, op)) for op in LABEL_OPS}
+    lite = {op: _convert(folder, op) for op in LABEL_OPS}
+    rows = {op: {"kept": [], "argmax": 0, "paddle_inference": 0, "lite": 0} for op in LABEL_OPS}
+    for index in range(count):
+        with paddle.no_grad():
+            x = resize(paddle.to_tensor(dataset[index]["img"]).unsqueeze(0), [SIZE, SIZE])
+            logits = model.logits(x)
+            labels = {op: OUTPUT_OPS[op](model.align_corners)(logits, [SIZE, SIZE]).numpy() for op in LABEL_OPS}
+        np.save(folder / "in.npy", x.numpy())
+        for op, row in rows.items():
+            keeper = OUTPUT_OPS[op]()
+            row["kept"].append(len(keeper.kept(logits)) if hasattr(keeper, "kept") else int(logits.shape[1]))
+            row["argmax"] += int((labels[op] == labels["argmax"]).sum())
+            row["paddle_inference"] += int((run(predictors[op], x.numpy())[0] == labels[op]).sum())
+            row["lite"] += int((_run_lite(lite[op], folder) == labels[op]).sum())
+        print(f"{index + 1} of {count} images", end="\r", file=sys.stderr, flush=True)
+    for row in rows.values():
+        for name in ("argmax", "paddle_inference", "lite"):
+            row[name] /= count * SIZE * SIZE
+    return {"config": str(args.config), "opts": args.opts, "images": count, "ops": rows, "lite_ms": _time(args, folder)}
+
+
+def _export(args: argparse.Namespace, op: str, save_dir: Path) -> None:
+    flags = [
+        f"--config={args.config}",
+        f"--model_path={args.model_path}",
+        f"--output_op={op}",
+        f"--save_dir={save_dir}",
+    ]
+    opts = ["--opts", *args.opts] if args.opts else []
+    if export.main([*flags, "--input_shape", "1", "3", str(SIZE), str(SIZE), *opts]) != 0:
+        raise SystemExit(f"cannot export {op}")
+
+
+def _files(folder: Path, op: str) -> tuple[str, str]:
+    return str(folder / "models" / op / "model.pdmodel"), str(folder / "models" / op / "model.pdiparams")
+
+
+def _convert(folder: Path, op: str) -> Path:
+    sys.path.insert(0, str(resource("deploy/lite/convert.py").parent))
+    from convert import convert, find_opt
+
+    model, params = _files(folder, op)
+    return convert(Path(model), Path(params), folder / f"{op}.nb", "x86", find_opt(None), 300.0)
+
+
+def _run_lite(nb_file: Path, folder: Path):
+    import numpy as np
+
+    script = resource("deploy/lite/run_paddlelite.py")
+    flags = [f"--nb={folder / nb_file.name}", f"--input={folder / 'in.npy'}", f"--output_dir={folder}"]
+    command = [sys.executable, str(script), *flags, "--threads=1", "--warmup=0", "--repeats=1", "--min_seconds=0"]
+    subprocess.run(command, check=True, capture_output=True)
+    report = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))
+    return np.load(folder / report["outputs"][0])
+
+
+def _time(args: argparse.Namespace, folder: Path) -> dict[str, dict]:
+    """Median and all runs in ms by operator, measured in turns on the last image; `valid` as the tool judges it."""
+    script, result = resource("deploy/lite/benchmark.py"), folder / "lite.txt"
+    flags = [f"--models_dir={folder / 'models'}", f"--input={folder / 'in.npy'}", f"--result_file={result}"]
+    subprocess.run(
+        [sys.executable, str(script), *flags, "--warmup=3", f"--repeats={args.repeats}", "--rounds=2"], check=False
+    )
+    files = (folder / "lite_json").glob("*-t1.json")
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    keys = ("median_ms", "min_ms", "p90_ms", "series_ms", "valid", "invalid_reasons")
+    return {item["output_op"]: {key: item[key] for key in keys} for item in results}
+
+
+def markdown(figures: dict) -> str:
+    """The figures as a table."""
+    lines = [
+        f"{figures['config']} {' '.join(figures['opts'])}, {figures['images']} validation images at {SIZE}x{SIZE}",
+        "",
+        "| output op | classes kept: min, mean, max | = argmax | Paddle Inference = dygraph | Lite = dygraph "
+        "| Lite median ms | × decoder |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    times, yardstick = figures["lite_ms"], figures["lite_ms"].get("decoder", {}).get("median_ms")
+    for op in ("decoder", *LABEL_OPS):
+        row, cost = figures["ops"].get(op), times.get(op)
+        cells = ["", "", "", ""]
+        if row:
+            kept = row["kept"]
+            cells = [f"{min(kept)}, {sum(kept) / len(kept):.1f}, {max(kept)}"]
+            cells += [f"{100 * row[name]:.4f} %" for name in ("argmax", "paddle_inference", "lite")]
+        if cost and yardstick:
+            mark = "" if cost["valid"] else " (not valid)"
+            cells += [f"{cost['median_ms']:.1f}{mark}", f"{cost['median_ms'] / yardstick:.2f}"]
+        lines.append(f"| {op} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
