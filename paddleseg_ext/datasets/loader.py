@@ -40,8 +40,8 @@ class SeededReader(io.Dataset):
         random.seed(key.seed)
         np.random.seed(key.seed)
         try:
-            return self.dataset[key.index]
-        except PaddleSegExtError as error:
+            return _read(self.dataset, key.index)
+        except DataError as error:
             return {_ERROR: str(error)}
 
 
@@ -121,11 +121,23 @@ def validation_samples(
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:
         waiting: list = []
         for index in indices:
-            waiting.append(pool.submit(dataset.__getitem__, index))
+            waiting.append(pool.submit(_read, dataset, index))
             if len(waiting) > max(num_workers, 1):
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
+
+
+def _read(dataset: io.Dataset, index: int) -> dict[str, Any]:
+    """One sample. Whatever a data set or a transform raises becomes a DataError that names the sample."""
+    try:
+        return dataset[index]
+    except PaddleSegExtError as error:
+        raise DataError(str(error)) from error
+    except Exception as error:
+        names = getattr(dataset, "file_list", None)
+        place = f"{names[index][0]}" if names else f"sample {index}"
+        raise DataError(f"{place} cannot be prepared: {type(error).__name__}: {error}") from error
 
 
 def _collate(samples: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:

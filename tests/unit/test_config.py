@@ -41,7 +41,7 @@ def test_every_shipped_config_is_valid_and_builds_its_model(path):
         (["model.upsampel=vim"], "model (PPMobileSeg) has no setting 'upsampel'; did you mean upsample?"),
         (["model.backbone.injtype=AAM"], "did you mean inj_type?"),
         (["model.type=PPMobilSeg"], "did you mean PPMobileSeg?"),
-        (["modle.type=PPMobileSeg"], "the config has no modle; did you mean model?"),
+        (["modl.type=PPMobileSeg"], "the config has no modl; did you mean model?"),
         (["train_dataset.transforms.9.prob=1"], "needs an index from 0 to 2"),
         (["train_dataset.transforms.1.probb=1"], "did you mean prob?"),
         (["loss.types.0.type=MixedLos"], "did you mean MixedLoss?"),

@@ -67,6 +67,17 @@ def test_a_broken_sample_is_named_and_nothing_hangs(num_workers):
         batches(num_workers, dataset=Numbers(broken=7))
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.timeout(60)
+def test_a_defect_of_a_data_set_is_named_too(num_workers):
+    class Defective(Numbers):
+        def __getitem__(self, index):
+            return [][index]
+
+    with pytest.raises(DataError, match=r"sample \d cannot be prepared: IndexError: list index out of range"):
+        batches(num_workers, dataset=Defective())
+
+
 @pytest.mark.parametrize("num_workers", [0, 3])
 def test_validation_is_in_order_and_shared_by_rank(num_workers):
     indices = [int(sample["img"][2, 1, 1]) for sample in validation_samples(Numbers(), num_workers)]
