@@ -64,8 +64,10 @@ def train(args: argparse.Namespace) -> None:
     builder = Builder(config)
     train_dataset = builder.build("train_dataset")
     train_dataset.file_list = train_dataset.file_list * args.repeats
+    # A checkpoint replaces whatever weights the config starts from; fetching those would be for nothing.
+    model = builder.build_untrained_model() if args.resume_model else builder.build("model")
     trainer = Trainer(
-        builder.build("model"),
+        model,
         builder.build("loss"),
         builder.build_optimizer(),
         train_dataset,

@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from process import run_child
 
 LITE = Path(__file__).resolve().parents[2] / "deploy" / "lite"
-sys.path.insert(0, str(LITE))
-
-from process import run_child  # noqa: E402
 
 DEPLOY = """\
 Deploy:

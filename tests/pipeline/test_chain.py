@@ -74,6 +74,21 @@ def test_resume(trained, scenes):
     assert "at iteration 4" in done.stderr and "iter: 5/5" in done.stderr
 
 
+def test_two_processes_train_and_evaluate_as_one(trained, scenes):
+    folder = trained / "two"
+    done = run(
+        "-m", "paddle.distributed.launch", "--nproc_per_node", 2, "--log_dir", trained / "log", "tools/train.py",
+        "--config", CONFIG, "--device", "cpu", "--save_dir", folder, "--iters", 2, "--batch_size", 2, "--do_eval",
+        "--log_iters", 1, "--seed", 3, "--opts", *data(scenes), *SMALL,
+    )  # fmt: skip
+    logged = next(line for line in (done.stdout + done.stderr).splitlines() if "[EVAL] iter 2" in line).split("mIoU")[1]
+    alone = run(
+        "tools/val.py", "--config", CONFIG, "--model_path", folder / "best_model" / "model.pdparams",
+        "--opts", *data(scenes),
+    )  # fmt: skip
+    assert logged in alone.stdout
+
+
 def test_val_plain_augmented_and_sliding(trained, weights, scenes):
     common = ["tools/val.py", "--config", CONFIG, "--model_path", weights]
     plain = run(*common, "--save_json", trained / "val.json", "--opts", *data(scenes))
