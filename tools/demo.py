@@ -116,15 +116,20 @@ class Demo:
 
     def _train(self) -> None:
         folder = self.folder / "train"
-        length = ["--iters=24", "--save_interval=24", "--log_iters=4"] if self.args.fast else ["--save_interval=110"]
+        length, warmup = ["--save_interval=110"], []
+        if self.args.fast:
+            # Batch norm statistics need some fifty iterations to be of use: many small ones.
+            length, warmup = ["--iters=60", "--save_interval=60", "--batch_size=2"], ["lr_scheduler.warmup_iters=8"]
         flags = [
             f"--config={self.config}",
             f"--save_dir={folder}",
             "--do_eval",
             "--use_vdl",
             f"--seed={self.args.seed}",
+            "--keep_checkpoint_max=1",
+            "--device=cpu",
         ]
-        _call("train", train.main, [*flags, "--keep_checkpoint_max=1", *length, "--device=cpu", "--opts", *self.opts])
+        _call("train", train.main, [*flags, *length, "--opts", *self.opts, *warmup])
 
     def _validate(self) -> None:
         flags = [f"--config={self.config}", f"--model_path={self.weights}", f"--save_json={self.folder / 'val.json'}"]
