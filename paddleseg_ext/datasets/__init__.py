@@ -1,5 +1,6 @@
 """Data sets, registered with PaddleSeg's manager when this package is imported."""
 
 from paddleseg_ext.datasets.ade20k import ADE20K
+from paddleseg_ext.datasets.file_list import Dataset
 
-__all__ = ["ADE20K"]
+__all__ = ["ADE20K", "Dataset"]

@@ -1,15 +1,9 @@
 """ADE20K in the layout of the SceneParsing benchmark (Zhou et al. 2017), real or made by `scenes`."""
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import paddle
-from paddleseg.transforms import Compose
-from paddleseg.transforms.functional import mask_to_binary_edge
 
 from paddleseg_ext.cvlibs.registry import DATASETS, register
-from paddleseg_ext.datasets.reading import check_same_size, read_image, read_label
+from paddleseg_ext.datasets.base import Pair, SegmentationDataset, check_files
 from paddleseg_ext.errors import ConfigError, DataError
 
 _FOLDERS = {"train": "training", "val": "validation"}
@@ -19,11 +13,10 @@ _TREE = """  {root}
 
 
 @register(DATASETS)
-class ADE20K(paddle.io.Dataset):
+class ADE20K(SegmentationDataset):
     """150 classes; in the files 0 is ignored and 1 … 150 are the classes, in samples 0 … 149 and 255.
 
     Args:
-        transforms: PaddleSeg transforms, applied in order.
         dataset_root: the folder that holds `images` and `annotations`.
         mode: 'train' or 'val'.
         edge: whether training samples also carry a binary edge mask.
@@ -34,6 +27,7 @@ class ADE20K(paddle.io.Dataset):
     NUM_CLASSES = 150
     IGNORE_INDEX = 255
     IMG_CHANNELS = 3
+    zero_is_ignore = True
 
     def __init__(
         self,
@@ -42,38 +36,15 @@ class ADE20K(paddle.io.Dataset):
         mode: str = "train",
         edge: bool = False,
     ):
-        super().__init__()
+        mode = mode.lower()
         if mode not in _FOLDERS:
             raise ConfigError(f"mode of ADE20K is {mode!r}; it must be 'train' or 'val'")
-        self.transforms = Compose(transforms)
-        self.mode = mode
-        self.edge = edge
-        self.num_classes = self.NUM_CLASSES
-        self.ignore_index = self.IGNORE_INDEX
-        self.file_list = _pairs(Path(dataset_root), _FOLDERS[mode])
-
-    def __len__(self) -> int:
-        return len(self.file_list)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        image_path, label_path = self.file_list[index]
-        image = read_image(image_path)
-        label = read_label(label_path, self.num_classes, zero_is_ignore=True)
-        check_same_size(image, label, image_path, label_path)
-        sample = {"img": image, "label": label, "trans_info": [], "gt_fields": []}
-        if self.mode == "val":
-            # Labels keep their size: predictions are brought back to it.
-            sample = self.transforms(sample)
-            sample["label"] = sample["label"][np.newaxis]
-            return sample
-        sample["gt_fields"].append("label")
-        sample = self.transforms(sample)
-        if self.edge:
-            sample["edge"] = mask_to_binary_edge(sample["label"], radius=2, num_classes=self.num_classes)
-        return sample
+        pairs = _pairs(Path(dataset_root), _FOLDERS[mode])
+        check_files(pairs)
+        super().__init__(pairs, transforms, mode, self.NUM_CLASSES, self.IGNORE_INDEX, self.IMG_CHANNELS, edge)
 
 
-def _pairs(root: Path, split: str) -> list[tuple[str, str]]:
+def _pairs(root: Path, split: str) -> list[Pair]:
     """(image, label) paths in the order of their names, paired by name."""
     images, labels = root / "images" / split, root / "annotations" / split
     for folder in (images, labels):
@@ -86,8 +57,4 @@ def _pairs(root: Path, split: str) -> list[tuple[str, str]]:
     paths = sorted(path for path in images.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not paths:
         raise DataError(f"{images} holds no images")
-    pairs = [(str(path), str(labels / f"{path.stem}.png")) for path in paths]
-    missing = [label for _, label in pairs if not Path(label).is_file()]
-    if missing:
-        raise DataError(f"{len(missing)} of {len(pairs)} images have no label, the first is {missing[0]}")
-    return pairs
+    return [(str(path), str(labels / f"{path.stem}.png")) for path in paths]

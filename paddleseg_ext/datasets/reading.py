@@ -19,12 +19,16 @@ _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """The picture at `path` as BGR float32 [H, W, 3]. Raises DataError naming the file and what is wrong."""
+def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
+    """The picture at `path` as float32, BGR [H, W, 3] or, for one channel, grey [H, W].
+
+    Raises DataError naming the file and what is wrong.
+    """
     data = _read_bytes(path)
     _check_complete(path, data)
+    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
         raise DataError(f"{path} cannot be decoded: {error.err}") from error
     if image is None:
@@ -32,8 +36,10 @@ def read_image(path: str | Path) -> np.ndarray:
     return image.astype("float32")
 
 
-def read_label(path: str | Path, num_classes: int, zero_is_ignore: bool = False) -> np.ndarray:
-    """The label map at `path` as uint8 [H, W], classes 0 … num_classes - 1 and 255 for ignored pixels.
+def read_label(
+    path: str | Path, num_classes: int, ignore_index: int = IGNORE, zero_is_ignore: bool = False
+) -> np.ndarray:
+    """The label map at `path` as uint8 [H, W], classes 0 … num_classes - 1 and `ignore_index` for ignored pixels.
 
     With `zero_is_ignore` the file counts from 1 and 0 is ignored (ADE20K). Palette PNGs give their indices.
     Raises DataError for an unreadable file, more than one channel, or a value that is no class.
@@ -48,16 +54,17 @@ def read_label(path: str | Path, num_classes: int, zero_is_ignore: bool = False)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be decoded: {error}") from error
     first = 1 if zero_is_ignore else 0
-    is_ignored = (label == IGNORE) | (zero_is_ignore & (label == 0))
+    is_ignored = (label == ignore_index) | (zero_is_ignore & (label == 0))
     is_class = (label >= first) & (label < num_classes + first)
     wrong = label[~(is_class | is_ignored)]
     if wrong.size:
         values = ", ".join(str(value) for value in np.unique(wrong)[:5])
+        ignored = f"0 and {ignore_index}" if zero_is_ignore else f"{ignore_index}"
         raise DataError(
             f"{path} holds the label {values} in {wrong.size} pixels; allowed are "
-            f"{first} to {num_classes + first - 1}{', 0 and' if zero_is_ignore else ' and'} {IGNORE} for ignored pixels"
+            f"{first} to {num_classes + first - 1}, and {ignored} for ignored pixels"
         )
-    return np.where(is_ignored, IGNORE, label - first).astype("uint8")
+    return np.where(is_ignored, ignore_index, label - first).astype("uint8")
 
 
 def check_same_size(image: np.ndarray, label: np.ndarray, image_path: str | Path, label_path: str | Path) -> None:

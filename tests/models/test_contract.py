@@ -20,7 +20,7 @@ EXPORTED_IN_EVERY_RUN = "pp_mobileseg_tiny"
 REPLACED = {
     manager.MODELS: {"PPMobileSeg"},
     manager.BACKBONES: {"MobileSeg_Base", "MobileSeg_Tiny"},
-    manager.DATASETS: {"ADE20K"},
+    manager.DATASETS: {"ADE20K", "Dataset"},
 }
 
 

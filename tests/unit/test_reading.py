@@ -105,7 +105,7 @@ def test_ade20k_without_a_label(tmp_path, scenes):
     for folder in ("images", "annotations"):
         (tmp_path / folder / "training").mkdir(parents=True)
     (tmp_path / "images" / "training" / "a.jpg").touch()
-    with pytest.raises(DataError, match=r"1 of 1 images have no label, the first is .*a\.png"):
+    with pytest.raises(DataError, match=r"1 of 2 files of the data set are missing, the first is .*a\.png"):
         ADE20K([], str(tmp_path))
 
 

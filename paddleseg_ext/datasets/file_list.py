@@ -1,0 +1,73 @@
+"""A data set of one's own: lists of image and label files, as PaddleSeg's `type: Dataset` reads them."""
+
+from pathlib import Path
+
+from paddleseg_ext.cvlibs.registry import DATASETS, register
+from paddleseg_ext.datasets.base import Pair, SegmentationDataset, check_files
+from paddleseg_ext.datasets.reading import IGNORE
+from paddleseg_ext.errors import ConfigError, DataError
+
+
+@register(DATASETS)
+class Dataset(SegmentationDataset):
+    """Images and labels named by a text file, one pair a line: `image1.jpg label1.png`, relative to `dataset_root`.
+
+    Args:
+        mode: 'train', 'val' or 'test'; names which of `train_path`, `val_path`, `test_path` is read. A test list
+            may name images alone.
+        separator: what stands between the two names; another one allows blanks in names.
+
+    Labels are class numbers from 0 and `ignore_index`. Raises ConfigError for settings that cannot be,
+    DataError for a list or files that are missing, with the line.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        dataset_root: str,
+        transforms: list,
+        num_classes: int,
+        img_channels: int = 3,
+        train_path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        separator: str = " ",
+        ignore_index: int = IGNORE,
+        edge: bool = False,
+    ):
+        lists = {"train": train_path, "val": val_path, "test": test_path}
+        mode = mode.lower()
+        if mode not in lists:
+            raise ConfigError(f"mode of Dataset is {mode!r}; it must be one of {', '.join(lists)}")
+        if lists[mode] is None:
+            raise ConfigError(f"Dataset in mode {mode!r} needs {mode}_path, a text file of images and labels")
+        if img_channels not in (1, 3):
+            raise ConfigError(f"img_channels of Dataset is {img_channels}; it must be 1 or 3")
+        if not Path(dataset_root).is_dir():
+            raise DataError(f"no data set at {dataset_root}; set dataset_root to the folder the lists refer to")
+        pairs = read_list(Path(lists[mode]), Path(dataset_root), separator, needs_labels=mode != "test")
+        check_files(pairs)
+        super().__init__(pairs, transforms, mode, num_classes, ignore_index, img_channels, edge)
+
+
+def read_list(path: Path, root: Path, separator: str, needs_labels: bool) -> list[Pair]:
+    """The pairs that a list file names; blank lines are passed over. Raises DataError with the line that is wrong."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the list {path}: {error}") from error
+    pairs: list[Pair] = []
+    for number, line in enumerate(lines, start=1):
+        names = line.strip().split(separator) if line.strip() else []
+        if len(names) == 2:
+            pairs.append((str(root / names[0]), str(root / names[1])))
+        elif len(names) == 1 and not needs_labels:
+            pairs.append((str(root / names[0]), None))
+        elif names:
+            raise DataError(
+                f"{path}, line {number}: {line.strip()!r} is not an image and a label with {separator!r} between; "
+                "for names with blanks write another separator, and set `separator` in the data set"
+            )
+    if not pairs:
+        raise DataError(f"the list {path} names no image")
+    return pairs
