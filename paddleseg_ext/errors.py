@@ -51,3 +51,11 @@ class DownloadError(PaddleSegExtError):
     """A file that could not be fetched, or whose checksum is wrong."""
 
     exit_code = 8
+
+
+class Stopped(PaddleSegExtError):
+    """A run that a signal ended after it saved where it was; the exit code is 128 + the signal's number."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -19,7 +19,11 @@ COMMANDS = {
     "make_scenes": "draw the procedural data set in ADE20K's layout",
     "demo": "all of it in five minutes, ending in one report",
 }
-BENCHMARK = "benchmark"
+# Scripts of deploy/lite, which stand alone and are run as processes.
+SCRIPTS = {
+    "gen_val_txt": "make image1.txt, the benchmark's input, from a picture",
+    "benchmark": "convert exported models for Paddle-Lite and measure them",
+}
 USAGE_ERROR = 2
 
 
@@ -38,22 +42,22 @@ def main(argv: list[str] | None = None) -> int:
     if command in ("-V", "--version"):
         print(_version())
         return 0
-    if command == BENCHMARK:
-        return _benchmark(rest)
+    if command in SCRIPTS:
+        return _script(command, rest)
     if command in COMMANDS:
         return importlib.import_module(f"paddleseg_ext_tools.{command}").main(rest)
-    near = difflib.get_close_matches(command, [*COMMANDS, BENCHMARK], n=1)
+    near = difflib.get_close_matches(command, [*COMMANDS, *SCRIPTS], n=1)
     hint = f"did you mean `{near[0]}`?" if near else "see `paddleseg-ext --help`"
     print(f"paddleseg-ext: no command `{command}`; {hint}", file=sys.stderr)
     return USAGE_ERROR
 
 
-def _benchmark(argv: list[str]) -> int:
-    """Run deploy/lite/benchmark.py as a process: it stands alone and imports its neighbours by bare name."""
+def _script(name: str, argv: list[str]) -> int:
+    """Run a script of deploy/lite as a process: it stands alone and imports its neighbours by bare name."""
     from paddleseg_ext_tools.paths import resource
 
     try:
-        script = resource("deploy/lite/benchmark.py")
+        script = resource(f"deploy/lite/{name}.py")
     except FileNotFoundError as error:
         print(f"paddleseg-ext: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -64,8 +68,7 @@ def _benchmark(argv: list[str]) -> int:
 
 
 def _help() -> str:
-    rows = [*COMMANDS.items(), (BENCHMARK, "convert exported models for Paddle-Lite and measure them")]
-    commands = "\n".join(f"  {name:<12} {what}" for name, what in rows)
+    commands = "\n".join(f"  {name:<12} {what}" for name, what in {**COMMANDS, **SCRIPTS}.items())
     return (
         "usage: paddleseg-ext COMMAND [ARGS...]\n\n"
         f"{commands}\n\n"

@@ -15,11 +15,12 @@ OUTPUT_OPS = ("argmax", "softmax", "none", "vim", "vim_exact", "decoder")
 os.environ.setdefault("GLOG_minloglevel", "2")
 
 
-def new_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with `--config`, `--device` and `--opts`."""
+def new_parser(description: str, device: bool = True) -> argparse.ArgumentParser:
+    """A parser with `--config`, `--opts` and, unless the tool always works on the CPU, `--device`."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("--config", required=True, help="the yaml of the model")
-    parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu falls back to the CPU, saying so")
+    if device:
+        parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu falls back to the CPU, saying so")
     parser.add_argument("--opts", nargs="+", help="override settings of the yaml: model.upsample=vim iters=100 …")
     return parser
 
@@ -76,8 +77,8 @@ def find_config(path: str) -> Path:
     return Path(path)
 
 
-def set_device(name: str) -> str:
-    """Selects the device and returns its name; the CPU, saying so, when there is no such device."""
+def set_device(name: str, number: int | None = None) -> str:
+    """Selects the device, of several the numbered one; the CPU, saying so, when there is none. Returns its name."""
     import paddle
 
     from paddleseg_ext.utils.logging import get_logger
@@ -86,4 +87,4 @@ def set_device(name: str) -> str:
     if not available.get(name, name in paddle.device.get_all_custom_device_type()):
         get_logger().info("no %s here: using the CPU", name)
         name = "cpu"
-    return paddle.set_device(name)
+    return paddle.set_device(name if number is None or name == "cpu" else f"{name}:{number}")

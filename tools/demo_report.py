@@ -17,8 +17,9 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from PIL import Image
 
-from paddleseg_ext.core.predict import ADDED, IMAGE_SUFFIXES, PSEUDO_COLOR, palette
+from paddleseg_ext.core.predict import ADDED, IMAGE_SUFFIXES, PSEUDO_COLOR
 from paddleseg_ext.errors import DataError
 from paddleseg_ext.utils.progress import duration
 from paddleseg_ext.version import __version__
@@ -78,7 +79,7 @@ def write_report(folder: Path, dataset_root: Path) -> Path:
         "curves": curves,
         "training": training,
         "steps": steps,
-        "photo": _photo(folder / "photo", timings.get("photo"), quality["num_classes"]),
+        "photo": _photo(folder / "photo", timings.get("photo")),
         "versions": _versions(results),
         "run": next(iter(results.values()), None),
         "conditions": _conditions(results),
@@ -278,7 +279,7 @@ def _scenes(labels_dir: Path, dataset_root: Path, num_classes: int) -> dict[str,
     return {"scenes": rows, "legend": legend}
 
 
-def _photo(folder: Path, source: str | None, num_classes: int) -> dict[str, Any] | None:
+def _photo(folder: Path, source: str | None) -> dict[str, Any] | None:
     """The overlay of the user's photograph, the photograph if it is still there, and what was seen in it."""
     added = sorted(path for path in (folder / ADDED).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not added:
@@ -291,27 +292,21 @@ def _photo(folder: Path, source: str | None, num_classes: int) -> dict[str, Any]
     colours = folder / PSEUDO_COLOR / f"{added[0].stem}.png"
     return {
         "tiles": list(zip(titles, uris, strict=True)),
-        "legend": _photo_legend(figures.read_rgb(colours), num_classes) if colours.is_file() else [],
+        "legend": _photo_legend(colours) if colours.is_file() else [],
     }
 
 
-def _photo_legend(coloured: np.ndarray, num_classes: int) -> list[tuple[str, str]]:
-    """Name with share, and colour, of the larger classes in a prediction in PaddleSeg's colours or the report's."""
-    seen = set(map(tuple, np.unique(coloured.reshape(-1, 3), axis=0).tolist()))
-    tables = [_by_colour(palette()), _by_colour(palette(figures.custom_colours(num_classes)))]
-    classes = max(tables, key=lambda table: len(seen & table.keys()))
-    colours, counts = np.unique(coloured.reshape(-1, 3), axis=0, return_counts=True)
-    shares = sorted(zip((counts / counts.sum()).tolist(), map(tuple, colours.tolist()), strict=True), reverse=True)
+def _photo_legend(path: Path) -> list[tuple[str, str]]:
+    """Name with share, and colour, of the larger classes in a predicted label map, a palette PNG."""
+    with Image.open(path) as file:
+        labels, colours = np.asarray(file), np.asarray(file.getpalette()).reshape(-1, 3)
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = sorted(zip((counts / counts.sum()).tolist(), classes.tolist(), strict=True), reverse=True)
     return [
-        (f"{figures.class_name(classes[colour])} {share:.0%}", "#{:02x}{:02x}{:02x}".format(*colour))
-        for share, colour in shares
-        if share >= LEAST_SHOWN and colour in classes
+        (f"{figures.class_name(index)} {share:.0%}", "#{:02x}{:02x}{:02x}".format(*colours[index]))
+        for share, index in shares
+        if share >= LEAST_SHOWN
     ]
-
-
-def _by_colour(colours: np.ndarray) -> dict[tuple[int, ...], int]:
-    """Class by colour; of several with one colour the first."""
-    return {tuple(colour): index for index, colour in reversed(list(enumerate(colours.tolist())))}
 
 
 def _versions(results: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from paddleseg_ext_tools.arguments import OUTPUT_OPS, find_config, launch, new_p
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
-    parser = new_parser("Export a model as a static graph for Paddle Inference and Paddle-Lite.")
+    parser = new_parser("Export a model as a static graph for Paddle Inference and Paddle-Lite.", device=False)
     parser.add_argument("--model_path", help="trained weights (.pdparams, path or URL)")
     parser.add_argument("--save_dir", default="./output/inference_model", help="where the graph goes")
     parser.add_argument("--input_shape", nargs="+", type=int, help="fixed input N C H W, such as 1 3 512 512")

@@ -16,7 +16,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--val", type=int, default=60, help="validation scenes")
     parser.add_argument("--size", nargs=2, type=int, default=[256, 256], metavar=("H", "W"), help="of every scene")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if min(args.train, args.val, *args.size) < 1 or args.seed < 0:
+        parser.error("--train, --val and --size must be at least 1, --seed at least 0")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,6 +15,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--image_path", required=True, help="a picture, a folder, or a text file of paths")
     parser.add_argument("--save_dir", default="./output/result", help="where the pictures go")
     parser.add_argument("--custom_color", nargs="+", type=int, help="R G B of class 0, of class 1, …")
+    parser.add_argument("--device_id", type=int, default=0, help="which of several devices")
     add_test_flags(parser, "aug_pred")
     return parser.parse_args(argv)
 
@@ -40,7 +41,7 @@ def predict(args: argparse.Namespace) -> None:
     pictures = list_pictures(args.image_path)
     palette(args.custom_color)
     save_dir = writable_dir(args.save_dir)
-    set_device(args.device)
+    set_device(args.device, args.device_id)
     builder = Builder(config)
     model = builder.build_untrained_model()
     load_weights(model, args.model_path)

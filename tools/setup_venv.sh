@@ -78,7 +78,14 @@ fi
 start=$(date +%s)
 if [ $usable = no ]; then
     python=$(find_python)
-    [ ! -e "$venv" ] || say "$venv is not usable or was left half-built; building it anew"
+    if [ -e "$venv" ]; then
+        if [ ! -e "$stamp" ] && [ ! -e "$running" ]; then
+            say "$venv is there but set-up did not make it, and it has no Python 3.10 that runs"
+            say "remove it (rm -rf $venv) and try again"
+            exit 1
+        fi
+        say "$venv is not usable or was left half-built; building it anew"
+    fi
     say "creating $venv with $("$python" -c 'import sys; print(sys.executable)')"
     rm -rf "$venv"
     mkdir "$venv"

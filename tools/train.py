@@ -27,12 +27,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the weights, the order of the data and its augmentation")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"), help="fp16: mixed precision, GPU only")
     parser.add_argument("--amp_level", default="O1", choices=("O1", "O2"), help="of mixed precision")
+    parser.add_argument("--profiler_options", help="PaddleSeg's options of Paddle's profiler: 'batch_range=[10,20]'")
     parser.add_argument("--repeats", type=int, default=1, help="times the data set is repeated in an epoch")
     parser.add_argument("--data_format", default="NCHW", choices=("NCHW",), help="kept for PaddleSeg's command lines")
     args = parser.parse_args(argv)
-    for name in ("save_interval", "log_iters", "repeats"):
-        if getattr(args, name) < 1:
+    for name in ("save_interval", "log_iters", "repeats", "early_stop_intervals"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1")
+    if args.early_stop_intervals is not None and not args.do_eval:
+        parser.error("--early_stop_intervals counts evaluations; it needs --do_eval")
+    if args.seed is not None and not 0 <= args.seed < 2**31:
+        parser.error(f"--seed is {args.seed}; it must be from 0 to {2**31 - 1}")
     return args
 
 
@@ -44,12 +49,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(args: argparse.Namespace) -> None:
     """Builds everything the config describes, cheapest checks first, and trains."""
-    import random
-
     import paddle
 
+    from paddleseg_ext.core.distributed import common_seed
     from paddleseg_ext.core.inference import InferenceOptions
-    from paddleseg_ext.core.train import Trainer, TrainOptions
+    from paddleseg_ext.core.train import Trainer, TrainOptions, check_precision
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.utils.command import writable_dir
     from paddleseg_ext.utils.logging import get_logger
@@ -58,27 +62,23 @@ def train(args: argparse.Namespace) -> None:
     test_config = InferenceOptions.from_dict(config.test_config)
     save_dir = writable_dir(args.save_dir)
     set_device(args.device)
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**31)
-    get_logger().info("seed %d%s", seed, "" if args.seed is not None else " (drawn; give --seed to repeat this run)")
-    paddle.seed(seed)
+    check_precision(args.precision)
     builder = Builder(config)
-    train_dataset = builder.build("train_dataset")
+    train_dataset = builder.build_checked_dataset("train_dataset")
+    val_dataset = builder.build_checked_dataset("val_dataset") if args.do_eval else None
     train_dataset.file_list = train_dataset.file_list * args.repeats
+    seed = common_seed(args.seed)
+    if args.seed is None and args.resume_model is None:
+        get_logger().info("seed %d; give --seed %d to repeat this run", seed, seed)
+    paddle.seed(seed)
     # A checkpoint replaces whatever weights the config starts from; fetching those would be for nothing.
     model = builder.build_untrained_model() if args.resume_model else builder.build("model")
-    trainer = Trainer(
-        model,
-        builder.build("loss"),
-        builder.build_optimizer(),
-        train_dataset,
-        builder.build("val_dataset") if args.do_eval else None,
-        TrainOptions(
-            save_dir, config.iters, config.batch_size, seed, args.save_interval, args.log_iters, args.num_workers,
-            args.keep_checkpoint_max, args.early_stop_intervals, args.use_vdl, args.use_ema, args.precision,
-            args.amp_level, args.resume_model, test_config,
-        ),
+    options = TrainOptions(
+        save_dir, config.iters, config.batch_size, seed, args.save_interval, args.log_iters, args.num_workers,
+        args.keep_checkpoint_max, args.early_stop_intervals, args.use_vdl, args.use_ema, args.precision,
+        args.amp_level, args.resume_model, test_config, args.profiler_options,
     )  # fmt: skip
-    trainer.run()
+    Trainer(model, builder.build("loss"), builder.build_optimizer(), train_dataset, val_dataset, options).run()
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def val(args: argparse.Namespace) -> None:
     import json
     from pathlib import Path
 
+    from paddleseg_ext.core.distributed import join
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.val import evaluate
     from paddleseg_ext.cvlibs.config import Builder, Config
@@ -42,13 +43,15 @@ def val(args: argparse.Namespace) -> None:
         writable_dir(Path(args.save_json).parent)
     set_device(args.device)
     builder = Builder(config)
-    dataset = builder.build("val_dataset")
+    dataset = builder.build_checked_dataset("val_dataset")
     model = builder.build_untrained_model()
     if args.model_path:
         load_weights(model, args.model_path)
     else:
         get_logger().warning("no --model_path: evaluating random weights")
     metrics = evaluate(model, dataset, test_config, args.num_workers)
+    if not join().is_first:
+        return
     print(f"[EVAL] #Images: {len(dataset)}, {metrics.summary()}")
     print(f"{'class':>6} {'IoU':>8} {'precision':>10} {'recall':>8}")
     for index in metrics.present.nonzero()[0]:

@@ -17,9 +17,10 @@ import paddle
 from paddle import nn
 
 from paddleseg_ext.errors import CheckpointError, ConfigError
-from paddleseg_ext.weights import load_weights, read_pdparams
+from paddleseg_ext.weights import load_weights, read_name_table, read_pdparams
 
 _ITER_DIR = re.compile(r"iter_(\d+)$")
+_KINDS = ("being_written", "being_replaced")
 
 
 @dataclass
@@ -38,10 +39,9 @@ def save_folder(folder: Path, files: dict[str, Any]) -> None:
     """Writes `files` (name -> what `paddle.save` takes) as one folder that appears complete or not at all.
 
     A folder of that name is replaced. Raises ConfigError when the disk is full or not writable; what was
-    there before is then still there.
+    there before is then there again. After a kill in between, `recover` brings it back.
     """
-    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    temporary, old = (folder.with_name(f".{folder.name}.{kind}") for kind in _KINDS)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -54,9 +54,19 @@ def save_folder(folder: Path, files: dict[str, Any]) -> None:
         _sync(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        recover(folder.parent)
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
         raise ConfigError(f"cannot save {folder}: {reason}; earlier checkpoints are untouched") from error
+
+
+def recover(save_dir: Path) -> None:
+    """Tidies up after a save that was interrupted: a replaced folder returns unless its successor is whole."""
+    for leftover in [path for kind in _KINDS for path in save_dir.glob(f".*.{kind}")]:
+        stem, _, kind = leftover.name.removeprefix(".").rpartition(".")
+        if kind == _KINDS[1] and not (save_dir / stem).exists():
+            leftover.rename(save_dir / stem)
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
@@ -65,17 +75,10 @@ def _sync(path: Path) -> None:
     os.close(descriptor)
 
 
-def saved_iterations(save_dir: Path) -> list[Path]:
-    """The `iter_<n>` folders of a run, oldest first."""
-    folders = [path for path in save_dir.glob("iter_*") if _ITER_DIR.search(path.name)]
-    return sorted(folders, key=lambda path: int(_ITER_DIR.search(path.name)[1]))
-
-
-def rotate(save_dir: Path, keep: int) -> None:
-    """Removes the oldest `iter_<n>` folders beyond `keep`; 0 keeps all."""
-    if keep > 0:
-        for folder in saved_iterations(save_dir)[:-keep]:
-            shutil.rmtree(folder)
+def saved_iterations(save_dir: Path, up_to: int | None = None) -> list[Path]:
+    """The `iter_<n>` folders of a run, oldest first; with `up_to` those of that iteration and before."""
+    found = {int(match[1]): path for path in save_dir.glob("iter_*") if (match := _ITER_DIR.search(path.name))}
+    return [found[number] for number in sorted(found) if up_to is None or number <= up_to]
 
 
 def state_to_save(state: TrainingState, miou: float | None, accuracy: float | None) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def resume(
     """Loads an `iter_<n>` folder, ours or PaddleSeg's, into model, optimizer and EMA; returns where it was.
 
     A folder of PaddleSeg's holds no state of ours: the iteration is then read from its name, and best
-    scores start anew. Raises CheckpointError when the folder cannot be resumed from.
+    scores and the order of the data start anew. Raises CheckpointError when the folder cannot be resumed from.
     """
     folder = Path(folder)
     for name in ("model.pdparams", "model.pdopt"):
@@ -99,11 +102,37 @@ def resume(
                 "(best_model holds weights only: start from it with --opts model.pretrained=…)"
             )
     load_weights(model, folder / "model.pdparams")
-    optimizer.set_state_dict(read_pdparams(folder / "model.pdopt"))
+    _load_optimizer(folder, model, optimizer)
     if ema_model is not None:
         ema_file = folder / "ema_model.pdparams"
         load_weights(ema_model, ema_file if ema_file.is_file() else folder / "model.pdparams")
     return _read_state(folder)
+
+
+def _load_optimizer(folder: Path, model: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> None:
+    """Optimizer state is keyed by parameter names that a counter of the writing process gave; here they differ."""
+    state = read_pdparams(folder / "model.pdopt")
+    written = read_name_table(folder / "model.pdparams")
+    current = {name: parameter.name for name, parameter in model.state_dict().items()}
+    # Backwards in the alphabet a name comes before its own beginning: w_0_1 before w_0.
+    renamed = sorted(
+        ((old, current[name]) for name, old in written.items() if name in current), key=lambda p: -len(p[0])
+    )
+    translated = {}
+    for key, value in state.items():
+        new = next((now + key[len(old) :] for old, now in renamed if key.startswith(f"{old}_")), key)
+        translated[new] = value
+    trainable = [parameter.name for parameter in model.parameters() if not parameter.stop_gradient]
+    lacking = [name for name in trainable if not any(key.startswith(f"{name}_") for key in translated)]
+    try:
+        if lacking and len(translated) > 1:  # plain SGD keeps no state
+            raise KeyError(f"no state for {len(lacking)} of {len(trainable)} parameters")
+        optimizer.set_state_dict(translated)
+    except (KeyError, AssertionError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}/model.pdopt is of another optimizer or lr_scheduler than the config's ({error}); "
+            "resume with the config it was trained with"
+        ) from error
 
 
 def _read_state(folder: Path) -> TrainingState:

@@ -1,7 +1,6 @@
 """What a run reports while it goes: log lines, VisualDL scalars and `history.jsonl`."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,19 +30,19 @@ class History:
 
     def _reset(self) -> None:
         self.losses: list[Sequence[float]] = []
-        self.reader_seconds = 0.0
-        self.started = time.perf_counter()
+        self.reader_seconds = self.seconds = 0.0
 
-    def record(self, losses: Sequence[float], reader_seconds: float) -> None:
-        """Notes one iteration: the terms of its loss, and how long it waited for data."""
+    def record(self, losses: Sequence[float], reader_seconds: float, seconds: float) -> None:
+        """Notes one iteration: the terms of its loss, how long it waited for data, and how long it took in all."""
         self.losses.append(losses)
         self.reader_seconds += reader_seconds
+        self.seconds += seconds
 
     def log_training(self, iteration: int, lr: float) -> None:
         """Reports the mean since the last report."""
         count = max(len(self.losses), 1)
         terms = [sum(column) / count for column in zip(*self.losses, strict=True)]
-        loss, batch_cost = sum(terms), (time.perf_counter() - self.started) / count
+        loss, batch_cost = sum(terms), self.seconds / count
         reader_cost, ips = self.reader_seconds / count, self.batch_size / batch_cost
         self._reset()
         if self.silent:
@@ -62,7 +61,6 @@ class History:
 
     def log_evaluation(self, iteration: int, metrics: Metrics, prefix: str = "") -> None:
         """Reports metrics; `prefix` is 'Ema_' for the averaged weights."""
-        self.started = time.perf_counter()
         if self.silent:
             return
         get_logger().info("[EVAL] %siter %d: %s", "EMA, " if prefix else "", iteration, metrics.summary())

@@ -34,15 +34,17 @@ class InferenceOptions:
         scales = settings.get("scales", 1.0)
         settings["scales"] = tuple(scales) if isinstance(scales, list | tuple) else (scales,)
         config = cls(**settings)
-        if not all(isinstance(scale, int | float) and scale > 0 for scale in config.scales):
+        if not config.scales or not all(isinstance(scale, int | float) and scale > 0 for scale in config.scales):
             raise ConfigError(f"scales are {list(config.scales)}; they must be positive numbers")
         if config.is_slide:
             config._check_window()
         return config
 
     def _check_window(self) -> None:
-        if self.crop_size is None or self.stride is None:
-            raise ConfigError("is_slide needs crop_size and stride, each width and height")
+        for pair in (self.crop_size, self.stride):
+            is_pair = isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(n, int) for n in pair)
+            if not is_pair:
+                raise ConfigError("is_slide needs crop_size and stride, each width and height")
         if any(step > size or step < 1 for step, size in zip(self.stride, self.crop_size, strict=True)):
             raise ConfigError(f"stride {self.stride} must lie between 1 and the crop size {self.crop_size}")
 

@@ -9,6 +9,7 @@ import numpy as np
 from paddle import nn
 from paddleseg.transforms import Compose
 from paddleseg.utils.visualize import get_color_map_list
+from PIL import Image
 
 from paddleseg_ext.core.inference import InferenceOptions, predict_labels
 from paddleseg_ext.datasets.reading import read_image
@@ -54,13 +55,18 @@ def _from_list(path: Path) -> list[Picture]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is neither an image nor a text file of image paths") from error
-    names = [line.split()[0] for line in lines if line]
-    names = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-    is_inside = [not Path(name).is_absolute() and ".." not in Path(name).parts for name in names]
-    return [
-        Picture(path.parent / name, Path(name if ok else Path(name).name))
-        for name, ok in zip(names, is_inside, strict=True)
-    ]
+    # A name may hold blanks; otherwise what follows the first one is a label's.
+    names = [line if (path.parent / line).is_file() else line.split()[0] for line in lines if line]
+    for name in names:
+        if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+            raise DataError(f"{path} names {name}, which is no image (by its ending)")
+    return [_listed(path.parent, Path(name)) for name in names]
+
+
+def _listed(folder: Path, path: Path) -> Picture:
+    """Results keep the folders of a relative path; those of any other would land outside of `save_dir`."""
+    is_inside = not path.is_absolute() and ".." not in path.parts
+    return Picture(folder / path, path if is_inside else Path(path.name))
 
 
 def palette(custom_color: Sequence[int] | None = None) -> np.ndarray:
@@ -100,10 +106,18 @@ def predict(
         colored = colors[labels][:, :, ::-1]
         overlay = cv2.addWeighted(image.astype("uint8"), PICTURE_WEIGHT, colored, 1 - PICTURE_WEIGHT, 0)
         _write(save_dir / ADDED / picture.name, overlay)
-        _write(save_dir / PSEUDO_COLOR / picture.name.with_suffix(".png"), colored)
+        write_labels(save_dir / PSEUDO_COLOR / picture.name.with_suffix(".png"), labels, colors)
     if failures:
         raise DataError(f"{len(failures)} of {len(pictures)} images were left out:\n" + "\n".join(failures))
     return len(pictures)
+
+
+def write_labels(path: Path, labels: np.ndarray, colors: np.ndarray) -> None:
+    """A palette PNG: it shows colours, and its pixels are the class numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(labels.astype("uint8"), "P")
+    image.putpalette(colors.reshape(-1).tolist())
+    image.save(path)
 
 
 def _write(path: Path, image: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 import time
 import warnings
 from contextlib import nullcontext
@@ -12,14 +13,24 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+from paddleseg.utils.train_profiler import add_profiler_step
 
-from paddleseg_ext.core.checkpoint import TrainingState, resume, rotate, save_folder, state_to_save
+from paddleseg_ext.core.checkpoint import (
+    TrainingState,
+    recover,
+    resume,
+    save_folder,
+    saved_iterations,
+    state_to_save,
+)
+from paddleseg_ext.core.distributed import anywhere, join, share_statistics
 from paddleseg_ext.core.history import History
 from paddleseg_ext.core.inference import InferenceOptions
+from paddleseg_ext.core.interruption import StopRequest, stop_request
 from paddleseg_ext.core.metrics import Metrics
 from paddleseg_ext.core.val import evaluate
 from paddleseg_ext.datasets.loader import TrainingOrder, training_batches
-from paddleseg_ext.errors import ConfigError, NumericError
+from paddleseg_ext.errors import ConfigError, DataError, NumericError, Stopped
 from paddleseg_ext.utils.logging import get_logger
 
 EMA_DECAY = 0.999
@@ -48,6 +59,7 @@ class TrainOptions:
     amp_level: str = "O1"
     resume_model: str | None = None
     test_config: InferenceOptions = field(default_factory=InferenceOptions)
+    profiler_options: str | None = None
 
 
 class Trainer:
@@ -69,73 +81,107 @@ class Trainer:
         val_dataset: paddle.io.Dataset | None,
         options: TrainOptions,
     ):
-        environment = paddle.distributed.ParallelEnv()
-        self.rank, self.num_ranks = environment.rank, environment.nranks
-        self.is_first = self.rank == 0
-        if self.num_ranks > 1:
-            paddle.distributed.init_parallel_env()
+        if hasattr(model, "loss_computation"):
+            raise ConfigError(f"{type(model).__name__} computes its own losses, which this trainer does not know")
+        self.ranks = join()
+        self.train_dataset, self.val_dataset, self.options = train_dataset, val_dataset, options
+        self.scaler = _scaler(options)
+        if self.scaler is not None and options.amp_level == "O2":
+            model, optimizer = paddle.amp.decorate(model, optimizer, level="O2", save_dtype="float32")
+        if self.ranks.count > 1:
             model = _synchronised(model)
         self.model, self.losses, self.optimizer = model, losses, optimizer
-        self.parallel = paddle.DataParallel(model) if self.num_ranks > 1 else model
-        self.train_dataset, self.val_dataset, self.options = train_dataset, val_dataset, options
         self.ema_model = _frozen_copy(model) if options.use_ema else None
-        self.scaler = _scaler(options)
         self.state = TrainingState(seed=options.seed)
+        self.saved: list[Path] = []
+        if self.ranks.is_first:
+            recover(options.save_dir)
         if options.resume_model is not None:
-            self.state = resume(options.resume_model, model, optimizer, self.ema_model)
-            get_logger().info("resumed from %s at iteration %d", options.resume_model, self.state.iteration)
+            self._resume(Path(options.resume_model))
+        self.parallel = paddle.DataParallel(model) if self.ranks.count > 1 else model
         self.order = TrainingOrder(
             len(train_dataset), options.batch_size, options.iters, self.state.seed, self.state.iteration,
-            self.rank, self.num_ranks,
+            self.ranks.rank, self.ranks.count,
         )  # fmt: skip
 
-    def run(self) -> TrainingState:
-        """Trains up to `options.iters`. Raises NumericError at the first loss that is not finite."""
-        # The optimizer names its state at the first step, by a counter of the process; saved state is found by name.
-        with paddle.utils.unique_name.guard():
-            return self._run()
+    def _resume(self, folder: Path) -> None:
+        self.state = resume(folder, self.model, self.optimizer, self.ema_model)
+        self.state.intervals_without_gain = 0
+        start = self.state.iteration
+        get_logger().info("resumed from %s at iteration %d, with its seed %d", folder, start, self.state.seed)
+        if start >= self.options.iters:
+            get_logger().warning("nothing to do: the checkpoint is at iteration %d of %d", start, self.options.iters)
+        if folder.resolve().parent == self.options.save_dir.resolve():
+            self.saved = saved_iterations(self.options.save_dir, up_to=start)
 
-    def _run(self) -> TrainingState:
+    def run(self) -> TrainingState:
+        """Trains up to `options.iters`; returns where it ended.
+
+        On Ctrl-C, SIGTERM or a sample that cannot be read, saves an `iter_<n>` to resume from first. Raises
+        NumericError at the first loss that is not finite.
+        """
+        # The optimizer names its state at the first step, by a counter of the process; saved state is found by name.
+        with paddle.utils.unique_name.guard(), stop_request() as stop:
+            try:
+                self._loop(stop)
+            except DataError as error:
+                raise DataError(f"{error}\n{self._save_progress()}") from error
+        if stop:
+            raise Stopped(f"stopped by a signal. {self._save_progress()}", stop.exit_code)
+        return self.state
+
+    def _loop(self, stop: StopRequest) -> None:
         options = self.options
         history = History(
             options.save_dir, options.iters, self.order.iters_per_epoch, options.batch_size,
-            options.use_vdl, silent=not self.is_first,
+            options.use_vdl, silent=not self.ranks.is_first,
         )  # fmt: skip
         batches = training_batches(self.train_dataset, self.order, options.num_workers)
         warnings.filterwarnings("ignore", message="When training, we now always track")  # every batch norm says so
         self.parallel.train()
-        waiting_since = time.perf_counter()
+        started = time.perf_counter()
         for batch in batches:
-            reader_seconds = time.perf_counter() - waiting_since
-            self.state.iteration += 1
+            reader_seconds = time.perf_counter() - started
             lr = self.optimizer.get_lr()
-            history.record(self._step(batch), reader_seconds)
+            losses = self._step(batch)
+            self.state.iteration += 1
+            history.record(losses, reader_seconds, time.perf_counter() - started)
+            if options.profiler_options is not None:
+                add_profiler_step(options.profiler_options)
             if self.state.iteration % options.log_iters == 0:
                 history.log_training(self.state.iteration, lr)
             is_last = self.state.iteration == options.iters
             if self.state.iteration % options.save_interval == 0 or is_last:
                 self._evaluate_and_save(history)
                 self.parallel.train()
-            if self._should_stop():
-                get_logger().info("stopped: no gain in %d evaluations", options.early_stop_intervals)
+            if anywhere(bool(stop)) or self._should_stop():
                 break
-            waiting_since = time.perf_counter()
+            started = time.perf_counter()
         history.close()
-        return self.state
+
+    def _save_progress(self) -> str:
+        """Saves where the run is, unless it is saved already; returns what to tell the user."""
+        folder = self.options.save_dir / f"iter_{self.state.iteration}"
+        if self.state.iteration == 0:
+            return "Nothing was trained yet."
+        if self.ranks.is_first and folder not in self.saved:
+            self._save_iteration(None)
+        return f"Go on with --resume_model {folder}"
 
     def _step(self, batch: dict[str, np.ndarray]) -> list[float]:
         """One update of the weights; returns the terms of the loss before it."""
         # Dropout and drop path then depend on the iteration alone, which makes resuming exact.
-        paddle.seed((self.state.seed * 1_000_003 + self.state.iteration * 65_537 + self.rank) % 2**31)
+        iteration = self.state.iteration + 1
+        paddle.seed((self.state.seed * 1_000_003 + iteration * 65_537 + self.ranks.rank) % 2**31)
         images = paddle.to_tensor(batch["img"])
         labels = {name: paddle.to_tensor(batch[name]) for name in ("label", "edge") if name in batch}
         with self._autocast():
-            terms = compute_losses(self.parallel(images), labels, self.losses)
+            terms = compute_losses(self.parallel(images), labels, self.losses, self.train_dataset.ignore_index)
             loss = sum(terms[1:], terms[0])
         values = [float(term) for term in terms]
         if not math.isfinite(sum(values)):
             raise NumericError(
-                f"the loss is {sum(values)} at iteration {self.state.iteration} with learning rate "
+                f"the loss is {sum(values)} at iteration {iteration} with learning rate "
                 f"{self.optimizer.get_lr():g}; the last checkpoint in {self.options.save_dir} is still finite. "
                 "Try a smaller --learning_rate, or grad_clip_cfg in the optimizer"
             )
@@ -149,7 +195,7 @@ class Trainer:
         self.optimizer.clear_grad()
         self._step_scheduler(loss)
         if self.ema_model is not None:
-            update_ema(self.ema_model, self.model, self.state.iteration)
+            update_ema(self.ema_model, self.model, iteration)
         return values
 
     def _autocast(self) -> Any:
@@ -170,28 +216,37 @@ class Trainer:
             metrics = self._evaluate(self.model, history, "")
             if self.ema_model is not None:
                 ema_metrics = self._evaluate(self.ema_model, history, "Ema_")
-        if self.is_first:
-            # Bests first: the state in iter_<n> then holds them, and a resumed run knows what to beat.
-            self._save_bests(metrics, ema_metrics)
+        # Bests first: the state in iter_<n> then holds them, and a resumed run knows what to beat.
+        self._keep_bests(metrics, ema_metrics)
+        if self.ranks.is_first:
             self._save_iteration(metrics)
 
     def _evaluate(self, model: nn.Layer, history: History, prefix: str) -> Metrics:
+        share_statistics(model)
         metrics = evaluate(model, self.val_dataset, self.options.test_config, self.options.num_workers)
         history.log_evaluation(self.state.iteration, metrics, prefix)
         return metrics
 
-    def _save_bests(self, metrics: Metrics | None, ema_metrics: Metrics | None) -> None:
+    def _keep_bests(self, metrics: Metrics | None, ema_metrics: Metrics | None) -> None:
+        """Every rank has the same metrics and keeps the same state, by which all stop early; the first saves."""
         if metrics is None:
             return
-        state, save_dir = self.state, self.options.save_dir
+        state = self.state
         state.intervals_without_gain += 1
         if metrics.miou > state.best_miou:
             state.best_miou, state.best_iteration, state.intervals_without_gain = metrics.miou, state.iteration, 0
-            _save_weights(save_dir / "best_model", "model", self.model, state, metrics)
+            self._save_best("best_model", "model", self.model, metrics)
         if ema_metrics is not None and ema_metrics.miou > state.best_ema_miou:
             state.best_ema_miou = ema_metrics.miou
-            _save_weights(save_dir / "ema_best_model", "ema_model", self.ema_model, state, ema_metrics)
-        get_logger().info("[EVAL] best mIoU %.4f at iteration %d", state.best_miou, state.best_iteration)
+            self._save_best("ema_best_model", "ema_model", self.ema_model, ema_metrics)
+        if self.ranks.is_first:
+            get_logger().info("[EVAL] best mIoU %.4f at iteration %d", state.best_miou, state.best_iteration)
+
+    def _save_best(self, folder: str, stem: str, model: nn.Layer, metrics: Metrics) -> None:
+        if self.ranks.is_first:
+            content = state_to_save(self.state, metrics.miou, metrics.accuracy)
+            files = {f"{stem}.pdparams": model.state_dict(), f"{stem}.pdstates": content}
+            save_folder(self.options.save_dir / folder, files)
 
     def _save_iteration(self, metrics: Metrics | None) -> None:
         miou, accuracy = (metrics.miou, metrics.accuracy) if metrics else (None, None)
@@ -202,20 +257,30 @@ class Trainer:
         }
         if self.ema_model is not None:
             files["ema_model.pdparams"] = self.ema_model.state_dict()
-        save_folder(self.options.save_dir / f"iter_{self.state.iteration}", files)
-        rotate(self.options.save_dir, self.options.keep_checkpoint_max)
+        folder = self.options.save_dir / f"iter_{self.state.iteration}"
+        save_folder(folder, files)
+        self.saved = [path for path in self.saved if path != folder] + [folder]
+        # Only what this run wrote: another run's folders in the same place are not ours to remove.
+        while len(self.saved) > self.options.keep_checkpoint_max > 0:
+            shutil.rmtree(self.saved.pop(0), ignore_errors=True)
 
     def _should_stop(self) -> bool:
         patience = self.options.early_stop_intervals
-        return patience is not None and self.state.intervals_without_gain >= patience
+        is_over = patience is not None and self.state.intervals_without_gain >= patience
+        if is_over:
+            get_logger().info("stopped early: no gain in %d evaluations", patience)
+        return is_over
 
 
-def compute_losses(outputs: list[Tensor], labels: dict[str, Tensor], losses: dict[str, list]) -> list[Tensor]:
+def compute_losses(
+    outputs: list[Tensor], labels: dict[str, Tensor], losses: dict[str, list], ignore_index: int = 255
+) -> list[Tensor]:
     """The weighted terms of the loss, one or more for each output [B, K, h, w] of the model.
 
     Labels [B, H, W] are sampled down to outputs that are smaller (`loss_stride`). A batch without any
     labelled pixel gives zero: PaddleSeg's Lovász loss has no scalar value for it.
-    Raises ConfigError when the model has not as many outputs as the loss has types.
+    Raises ConfigError when the model has not as many outputs as the loss has types, or for a loss that
+    does not give one number.
     """
     if len(outputs) != len(losses["types"]):
         raise ConfigError(
@@ -223,19 +288,25 @@ def compute_losses(outputs: list[Tensor], labels: dict[str, Tensor], losses: dic
         )
     terms = []
     for output, loss, coefficient in zip(outputs, losses["types"], losses["coef"], strict=True):
-        target = labels["edge"] if getattr(loss, "edge_label", False) else labels["label"]
-        value = loss(output, _sampled(target, output))
+        target = _sampled(labels["edge" if getattr(loss, "edge_label", False) else "label"], output)
+        value = loss(output, target)
         for term in value if isinstance(value, list) else [value]:
-            terms.append(coefficient * (term if term.size == 1 else output.sum() * 0.0))
+            if term.size != 1:
+                if bool((target != ignore_index).any()):
+                    raise ConfigError(f"{type(loss).__name__} gives {term.shape}, not one number")
+                term = output.sum() * 0.0
+            terms.append(coefficient * term)
     return terms
 
 
 def _sampled(labels: Tensor, output: Tensor) -> Tensor:
     """labels [B, H, W] -> [B, h, w] at the pixels nearest to the centres of the output's."""
-    strides = [-(-full // part) for full, part in zip(labels.shape[1:], output.shape[2:], strict=True)]
-    if strides == [1, 1]:
-        return labels
-    return labels[:, strides[0] // 2 :: strides[0], strides[1] // 2 :: strides[1]]
+    for axis, length in enumerate(output.shape[2:], start=1):
+        full = labels.shape[axis]
+        if full != length:
+            centres = (np.arange(length) + 0.5) * full / length
+            labels = paddle.index_select(labels, paddle.to_tensor(centres.astype("int64")), axis=axis)
+    return labels
 
 
 @paddle.no_grad()
@@ -244,7 +315,8 @@ def update_ema(ema_model: nn.Layer, model: nn.Layer, iteration: int) -> None:
     decay = min(1 - 1 / (iteration + 1), EMA_DECAY)
     current = model.state_dict()
     for name, value in ema_model.state_dict().items():
-        value.set_value(value * decay + current[name] * (1 - decay))
+        is_counted = not value.is_floating_point()
+        value.set_value(current[name] if is_counted else value * decay + current[name] * (1 - decay))
 
 
 def _frozen_copy(model: nn.Layer) -> nn.Layer:
@@ -260,14 +332,12 @@ def _synchronised(model: nn.Layer) -> nn.Layer:
     return model if paddle.get_device() == "cpu" else nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
-def _scaler(options: TrainOptions) -> paddle.amp.GradScaler | None:
-    if options.precision == "fp32":
-        return None
-    if paddle.get_device() == "cpu":
+def check_precision(precision: str) -> None:
+    """Raises ConfigError when the selected device cannot train in `precision`."""
+    if precision == "fp16" and paddle.get_device() == "cpu":
         raise ConfigError("--precision fp16 needs a GPU; this device is the CPU, use --precision fp32")
-    return paddle.amp.GradScaler(init_loss_scaling=1024)
 
 
-def _save_weights(folder: Path, stem: str, model: nn.Layer, state: TrainingState, metrics: Metrics) -> None:
-    content = state_to_save(state, metrics.miou, metrics.accuracy)
-    save_folder(folder, {f"{stem}.pdparams": model.state_dict(), f"{stem}.pdstates": content})
+def _scaler(options: TrainOptions) -> paddle.amp.GradScaler | None:
+    check_precision(options.precision)
+    return None if options.precision == "fp32" else paddle.amp.GradScaler(init_loss_scaling=1024)

@@ -16,14 +16,16 @@ from paddleseg_ext.errors import ConfigError
 from paddleseg_ext.utils.logging import get_logger
 
 REQUIRED = ("batch_size", "iters", "train_dataset", "optimizer", "lr_scheduler", "loss", "model")
-OPTIONAL = ("val_dataset", "test_config", "distill_loss", "to_static_training", "export", "class_names")
+OPTIONAL = ("val_dataset", "test_config", "distill_loss")
 TEST_KEYS = (
     "aug_eval", "scales", "flip_horizontal", "flip_vertical", "is_slide", "crop_size", "stride", "auc_roc"
 )  # fmt: skip
 WARMUP_KEYS = ("warmup_iters", "warmup_start_lr")
 GROUP_KEYS = ("name", "lr_mult", "weight_decay_mult")
-# Written by PaddleSeg's 2.9 configs for its own tools; harmless here.
-TOOLING_KEYS = ("uniform_output_enabled", "pdx_model_name", "hpi_config_path", "print_mem_info", "log_ranks")
+# Read by PaddleSeg's own tools only.
+TOOLING_KEYS = (
+    "to_static_training", "uniform_output_enabled", "pdx_model_name", "hpi_config_path", "print_mem_info", "log_ranks"
+)  # fmt: skip
 
 _SECTIONS = {
     "model": manager.MODELS,
@@ -40,7 +42,7 @@ _OPTIMIZER_ALIASES = {"adam": "Adam", "sgd": "SGD"}
 
 def check_config(content: dict[str, Any]) -> None:
     """Raises ConfigError for the first key, type or number that cannot be right."""
-    _check_keys("the config", content, (*REQUIRED, *OPTIONAL, *TOOLING_KEYS))
+    _check_top_level(content)
     for key in REQUIRED:
         if content.get(key) is None:
             raise ConfigError(f"the config has no {key}; every config needs {', '.join(REQUIRED)}")
@@ -58,6 +60,17 @@ def check_config(content: dict[str, Any]) -> None:
     _check_keys("test_config", content.get("test_config") or {}, TEST_KEYS)
 
 
+def _check_top_level(content: dict[str, Any]) -> None:
+    """A near miss of a known key is an error; any other key may hold anchors or be meant for another tool."""
+    known = (*REQUIRED, *OPTIONAL)
+    for key in content:
+        if key in known or str(key).startswith("x-"):
+            continue
+        if "did you mean" in nearest(str(key), known):
+            raise ConfigError(f"the config has no setting {key!r}{nearest(str(key), known)}")
+        get_logger().warning("the config's %r is not used here", key)
+
+
 def _check_keys(where: str, value: Any, known: Iterable[str]) -> None:
     if not isinstance(value, dict):
         raise ConfigError(f"{where} is {value!r}; it must be a mapping of settings")
@@ -71,11 +84,13 @@ def _check_component(where: str, value: Any, components: manager.ComponentManage
     """Checks `type` and the settings of one component, then the components nested in it."""
     if not isinstance(value, dict) or "type" not in value:
         raise ConfigError(f"{where} is {value!r}; it needs a `type` and its settings")
-    name = value["type"]
+    name = str(value["type"])
     if name not in components.components_dict:
         known = components.components_dict
-        raise ConfigError(f"{where}.type is {name!r}, which is not registered{nearest(str(name), known)}")
+        raise ConfigError(f"{where}.type is {name!r}, which is not registered{nearest(name, known)}")
     _check_signature(where, value, components[name])
+    if "backbone" in value:
+        _check_component(f"{where}.backbone", value["backbone"], manager.BACKBONES)
     for key, item in value.items():
         for index, nested in enumerate(item if isinstance(item, list) else [item]):
             if isinstance(nested, dict) and "type" in nested:
@@ -106,6 +121,8 @@ def _check_optimizer(value: Any) -> None:
         value = {**value, "type": "Momentum"}
     _check_component("optimizer", value, manager.OPTIMIZERS)
     for index, group in enumerate(value.get("custom_cfg") or []):
+        if not isinstance(group, dict) or not isinstance(group.get("name"), str):
+            raise ConfigError(f"optimizer.custom_cfg.{index} is {group!r}; it needs a `name` that parameters hold")
         for key in group:
             if key not in GROUP_KEYS:
                 get_logger().warning(

@@ -13,6 +13,7 @@ from paddleseg.utils import logger
 
 from paddleseg_ext.cvlibs.checks import check_config
 from paddleseg_ext.cvlibs.yaml_file import apply_opts, read_yaml
+from paddleseg_ext.datasets.base import SegmentationDataset
 from paddleseg_ext.errors import ConfigError, PaddleSegExtError
 from paddleseg_ext.utils.logging import get_logger
 
@@ -84,6 +85,13 @@ class Builder(SegBuilder):
         """
         return _translated(lambda: getattr(self, name), name)
 
+    def build_checked_dataset(self, name: str) -> paddle.io.Dataset:
+        """`train_dataset` or `val_dataset`, some of whose files were read. Raises DataError for a bad one."""
+        dataset = self.build(name)
+        if isinstance(dataset, SegmentationDataset):
+            dataset.check_some()
+        return dataset
+
     def build_untrained_model(self) -> paddle.nn.Layer:
         """The model without its `pretrained` weights: for whoever loads a checkpoint over them anyway."""
         self.config.dic["model"] = _without_pretrained(self.config.dic["model"])
@@ -113,13 +121,14 @@ def _translated(function: Callable[[], Built], name: str) -> Built:
     try:
         with _quiet_paddleseg():
             return function()
-    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError) as error:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, PaddleSegExtError):
                 raise cause from None
             cause = cause.__context__
-        raise ConfigError(f"cannot build {name}: {str(error).strip().splitlines()[-1]}") from error
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(f"cannot build {name}: {said[-1]}") from error
 
 
 def _without_pretrained(section: dict[str, Any]) -> dict[str, Any]:

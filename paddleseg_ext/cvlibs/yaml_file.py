@@ -44,7 +44,7 @@ def read_yaml(path: str | Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds {type(content).__name__}, not a mapping of settings")
-    bases = content.pop(_BASE, [])
+    bases = content.pop(_BASE, None) or []
     for base in [bases] if isinstance(bases, str) else bases:
         content = merge(content, read_yaml(path.parent / base, (*seen, path.resolve())))
     return _without_markers(content)

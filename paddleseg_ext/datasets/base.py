@@ -1,6 +1,7 @@
 """What every data set here is: a list of image and label files, read with checks, then PaddleSeg's transforms."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,27 @@ class SegmentationDataset(paddle.io.Dataset):
     def __len__(self) -> int:
         return len(self.file_list)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def read(self, index: int) -> dict[str, Any]:
+        """Image and label as they are in the files, checked. Raises DataError."""
         image_path, label_path = self.file_list[index]
         sample = {"img": read_image(image_path, self.img_channels), "trans_info": [], "gt_fields": []}
         if label_path is not None:
             sample["label"] = read_label(label_path, self.num_classes, self.ignore_index, self.zero_is_ignore)
             check_same_size(sample["img"], sample["label"], image_path, label_path)
+        return sample
+
+    def check_some(self, count: int = 64) -> None:
+        """Reads `count` samples, spread evenly, so that hours of training do not meet them first. Raises DataError."""
+        indices = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(self.read, indices):
+                pass
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.read(index)
         if self.mode != "train":
             sample = self.transforms(sample)
-            if label_path is not None:
+            if "label" in sample:
                 sample["label"] = sample["label"][np.newaxis]
             return sample
         sample["gt_fields"].append("label")

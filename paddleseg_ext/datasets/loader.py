@@ -5,6 +5,7 @@ without its message. Here errors travel as values and are raised, whole, where t
 """
 
 import random
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from paddle import io
 
-from paddleseg_ext.errors import DataError, PaddleSegExtError
+from paddleseg_ext.datasets.base import SegmentationDataset
+from paddleseg_ext.errors import DataError
 
 _ERROR = "error"
 
@@ -131,25 +133,58 @@ def validation_samples(
 def _read(dataset: io.Dataset, index: int) -> dict[str, Any]:
     """One sample. Whatever a data set or a transform raises becomes a DataError that names the sample."""
     try:
-        return dataset[index]
-    except PaddleSegExtError as error:
-        raise DataError(str(error)) from error
+        sample = dataset[index]
+        if not isinstance(dataset, SegmentationDataset) and "label" in sample:
+            _check_range(sample["label"], dataset)
+        return sample
+    except DataError as error:
+        is_named = isinstance(dataset, SegmentationDataset)
+        raise DataError(str(error) if is_named else f"{_name(dataset, index)}: {error}") from error
     except Exception as error:
-        names = getattr(dataset, "file_list", None)
-        place = f"{names[index][0]}" if names else f"sample {index}"
-        raise DataError(f"{place} cannot be prepared: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{_name(dataset, index)} cannot be prepared: {reason}") from error
+
+
+def _name(dataset: io.Dataset, index: int) -> str:
+    names = getattr(dataset, "file_list", None)
+    return str(names[index][0]) if names else f"sample {index}"
+
+
+def _check_range(label: np.ndarray, dataset: io.Dataset) -> None:
+    """PaddleSeg's own readers take any label, and the loss then fails without naming a file."""
+    wrong = label[(label >= dataset.num_classes) & (label != dataset.ignore_index)]
+    if wrong.size:
+        raise DataError(
+            f"its label holds {int(wrong.flat[0])}; allowed are 0 to {dataset.num_classes - 1}, and "
+            f"{dataset.ignore_index} for ignored pixels"
+        )
 
 
 def _collate(samples: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     for sample in samples:
         if _ERROR in sample:
-            # As numbers: worker processes pass arrays, not text.
-            return {_ERROR: np.frombuffer(sample[_ERROR].encode(), np.uint8)}
+            return _as_error(sample[_ERROR])
+    sizes = {sample["img"].shape for sample in samples}
+    if len(sizes) > 1:
+        shapes = " and ".join(str(list(size)) for size in sorted(sizes)[:2])
+        return _as_error(
+            f"images of one batch differ in size, {shapes}; crop or resize them in train_dataset.transforms"
+        )
     batch = {"img": np.stack([sample["img"] for sample in samples]).astype("float32")}
     for name in ("label", "edge"):
         if name in samples[0]:
             batch[name] = np.stack([sample[name] for sample in samples]).astype("int64")
     return batch
+
+
+def _as_error(message: str) -> dict[str, np.ndarray]:
+    # As numbers: worker processes pass arrays, not text.
+    return {_ERROR: np.frombuffer(message.encode(), np.uint8)}
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    """Ctrl-C reaches the workers as well; the trainer ends its iteration and then ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _raise_errors(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ OpenCV decodes a truncated JPEG to a grey-padded picture without a word, and a l
 classes surfaces as an index error inside a loss. Both are caught here.
 """
 
+import io
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from paddleseg_ext.errors import DataError
 
-MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
+MAX_PIXELS = 100_000_000
 IGNORE = 255
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -26,6 +27,7 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
     """
     data = _read_bytes(path)
     _check_complete(path, data)
+    _check_pixels(path, data)
     flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
@@ -82,6 +84,19 @@ def _read_bytes(path: str | Path) -> bytes:
     if not data:
         raise DataError(f"{path} is empty")
     return data
+
+
+def _check_pixels(path: str | Path, data: bytes) -> None:
+    """A small file can declare a picture that fills the memory; its header says so before it is decoded."""
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            width, height = header.size
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} declares too many pixels: {error}") from error
+    except OSError:
+        return  # a format that Pillow does not know; OpenCV has a limit of its own
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{path} is {width}x{height}; at most {MAX_PIXELS // 10**6} million pixels are read")
 
 
 def _check_complete(path: str | Path, data: bytes) -> None:

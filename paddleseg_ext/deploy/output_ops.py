@@ -16,6 +16,7 @@ from paddleseg_ext.models.layers.resize import resize
 # Sixteen float32 roundings bound what bilinear interpolation can add to or take from its four corners.
 _ROUNDING = 16 * 2.0**-24
 _SMALLEST = 1e-37
+_CUT_OFF = [0, 1, 0, 1]  # top, bottom, left, right: windows reach one pixel beyond the last
 
 
 class OutputOp(nn.Layer):
@@ -121,11 +122,12 @@ class ExactValidInterpolate(_ValidInterpolate):
 
     Bound: every output pixel is a convex combination of the four corners of one 2x2 cell of decoder
     pixels, whatever the scale and `align_corners` (pixels beyond the outermost centres repeat them, which
-    is a combination with weight 0 on the other side of the outermost cell; a map one pixel high or wide
-    has cells of one). So inside a cell class c lies between its smallest corner `min_c` and its largest
-    `max_c`. Where c wins, `max_c >= v_c >= v_k >= min_k` for all k, hence `max_c >= max_k min_k`. A class
-    that meets this in no cell can be dropped without changing any pixel, ties included, because a class
-    that ties with the winner meets it as well.
+    is a combination with weight 0 on the other side of the outermost cell). The pooling windows below are
+    these cells, and at the lower and right border also cut-off ones, which a map one pixel high or wide
+    needs; elsewhere what they keep is kept by the whole cell too. So inside a cell class c lies between
+    its smallest corner `min_c` and its largest `max_c`. Where c wins, `max_c >= v_c >= v_k >= min_k` for
+    all k, hence `max_c >= max_k min_k`. A class that meets this in no cell can be dropped without changing
+    any pixel, ties included, because a class that ties with the winner meets it as well.
 
     Rounding: a computed value differs from the exact combination by a few float32 roundings of its own
     size, because the two weights of an axis are rounded and so are three products and sums. It can exceed
@@ -137,9 +139,8 @@ class ExactValidInterpolate(_ValidInterpolate):
 
     def kept(self, logits: Tensor) -> Tensor:
         """The classes that could win somewhere after interpolation."""
-        kernel = [1 if length == 1 else 2 for length in logits.shape[2:]]
-        largest = F.max_pool2d(logits, kernel, stride=1)
-        smallest = -F.max_pool2d(-logits, kernel, stride=1)
+        largest = F.max_pool2d(logits, kernel_size=2, stride=1, padding=_CUT_OFF)
+        smallest = -F.max_pool2d(-logits, kernel_size=2, stride=1, padding=_CUT_OFF)
         bound = paddle.max(smallest, axis=1, keepdim=True)
         bound = bound - (paddle.abs(bound) * _ROUNDING + _SMALLEST)
         possible = paddle.cast(largest >= bound, "float32")

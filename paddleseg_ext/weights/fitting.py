@@ -75,9 +75,9 @@ def load_weights(model: nn.Layer, path: str | Path) -> None:
 def load_pretrained(model: nn.Layer, path: str | None) -> None:
     """Starts `model` from the tensors that fit in a pretrained checkpoint (path or URL); None does nothing.
 
-    Weights pretrained on another task lack this model's fusion and bring a classifier of their own, so
-    missing and left-over names are only counted and reported. A tensor of another shape, or a file of
-    which less than half the model comes, raises CheckpointError: it belongs to another network.
+    Weights pretrained on another task lack this model's fusion, and their classifier is of another name or
+    another number of classes: what does not fit is left at its initial value and reported. A file of which
+    less than half of the model comes raises CheckpointError: it belongs to another network.
     """
     if path is None:
         return
@@ -85,17 +85,21 @@ def load_pretrained(model: nn.Layer, path: str | None) -> None:
     difference = compare(weights, model)
     total = len(model.state_dict())
     fitting = total - len(difference.missing) - len(difference.misshapen)
-    if difference.misshapen or fitting * 2 < total:
+    if fitting * 2 < total:
         raise CheckpointError(
             f"{path} cannot pretrain this model: {fitting} of {total} tensors fit.\n{difference.table()}"
         )
     _check_finite(weights, path)
-    skipped = set(difference.unexpected)
+    skipped = {*difference.unexpected, *(name for name, _, _ in difference.misshapen)}
     model.set_state_dict({name: value for name, value in weights.items() if name not in skipped})
     get_logger().info(
         "pretrained %s: %d of %d tensors loaded, %d left at their initial values, %d in the file not used",
-        path, fitting, total, len(difference.missing), len(skipped),
+        path, fitting, total, total - fitting, len(skipped),
     )  # fmt: skip
+    for name, got, need in difference.misshapen:
+        get_logger().warning(
+            "pretrained %s: %s is %s, the model's is %s: not loaded", path, name, list(got), list(need)
+        )
 
 
 def _check_finite(weights: Mapping[str, np.ndarray], path: str | Path) -> None:

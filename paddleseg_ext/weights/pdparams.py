@@ -63,7 +63,17 @@ def read_pdparams(path: str | Path) -> dict[str, Any]:
 
     Raises CheckpointError when the file is missing, is not such a file, or holds anything but data.
     """
-    path = Path(path)
+    state = _read(Path(path))
+    state.pop(_NAME_TABLE, None)
+    return state
+
+
+def read_name_table(path: str | Path) -> dict[str, str]:
+    """Names in the network -> names of Paddle's parameters in the process that saved the weights; may be empty."""
+    return dict(_read(Path(path)).get(_NAME_TABLE, {}))
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the path of a .pdparams file")
     try:
@@ -71,7 +81,6 @@ def read_pdparams(path: str | Path) -> dict[str, Any]:
             state = _DataUnpickler(file, encoding="latin1").load()
         if not isinstance(state, dict):
             raise CheckpointError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
-        state.pop(_NAME_TABLE, None)
         return _to_arrays(_join_slices(state))
     except MemoryError as error:
         raise CheckpointError(f"{path} declares more data than memory holds; it is damaged") from error

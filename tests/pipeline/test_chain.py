@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml"
@@ -79,7 +82,7 @@ def test_two_processes_train_and_evaluate_as_one(trained, scenes):
     done = run(
         "-m", "paddle.distributed.launch", "--nproc_per_node", 2, "--log_dir", trained / "log", "tools/train.py",
         "--config", CONFIG, "--device", "cpu", "--save_dir", folder, "--iters", 2, "--batch_size", 2, "--do_eval",
-        "--log_iters", 1, "--seed", 3, "--opts", *data(scenes), *SMALL,
+        "--log_iters", 1, "--opts", *data(scenes), *SMALL,
     )  # fmt: skip
     logged = next(line for line in (done.stdout + done.stderr).splitlines() if "[EVAL] iter 2" in line).split("mIoU")[1]
     alone = run(
@@ -87,6 +90,35 @@ def test_two_processes_train_and_evaluate_as_one(trained, scenes):
         "--opts", *data(scenes),
     )  # fmt: skip
     assert logged in alone.stdout
+    seeds = {line.split("seed ")[1] for log in (trained / "log").glob("workerlog.*")
+             for line in log.read_text().splitlines() if " I seed " in line}  # fmt: skip
+    assert len(seeds) == 1  # drawn once: the processes' shares of the data follow from it
+    both = run(
+        "-m", "paddle.distributed.launch", "--nproc_per_node", 2, "--log_dir", trained / "log2", "tools/val.py",
+        "--config", CONFIG, "--device", "cpu", "--model_path", folder / "best_model" / "model.pdparams",
+        "--opts", *data(scenes),
+    )  # fmt: skip
+    assert logged in both.stdout + both.stderr
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 2)])
+def test_a_signal_saves_where_the_run_is(number, workers, scenes, tmp_path):
+    process = subprocess.Popen(
+        [
+            sys.executable, "tools/train.py", "--config", CONFIG, "--save_dir", str(tmp_path), "--iters", "5000",
+            "--batch_size", "2", "--log_iters", "1", "--num_workers", str(workers), "--opts", *data(scenes), *SMALL,
+        ],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if "iter: 2/" in line:
+            break
+    process.send_signal(number)
+    rest = process.stderr.read()
+    assert process.wait(60) == 128 + number, rest
+    (folder,) = tmp_path.glob("iter_*")
+    assert f"Go on with --resume_model {folder}" in rest and "Traceback" not in rest
+    assert {path.name for path in folder.iterdir()} >= {"model.pdparams", "model.pdopt", "model.pdstates"}
 
 
 def test_val_plain_augmented_and_sliding(trained, weights, scenes):
@@ -101,7 +133,8 @@ def test_val_plain_augmented_and_sliding(trained, weights, scenes):
 def test_predict_file_folder_and_list(trained, weights, scenes, tmp_path):
     images = sorted((scenes / "images" / "validation").glob("*.jpg"))
     listing = tmp_path / "list.txt"
-    listing.write_text("\n".join(str(path) for path in images[:2]))
+    shutil.copy(images[0], tmp_path / "my photo.jpg")
+    listing.write_text(f"my photo.jpg\n{images[1]} its_label.png\n")
     odd = tmp_path / "odd.jpg"
     cv2.imwrite(str(odd), np.full((75, 131, 3), 120, "uint8"))
     for source, count in ((images[0], 1), (scenes / "images" / "validation", 4), (listing, 2), (odd, 1)):
@@ -119,7 +152,8 @@ def test_predict_file_folder_and_list(trained, weights, scenes, tmp_path):
         )
         assert len(list((save_dir / "added_prediction").rglob("*.jpg"))) == count
         assert len(list((save_dir / "pseudo_color_prediction").rglob("*.png"))) == count
-    assert cv2.imread(str(save_dir / "pseudo_color_prediction" / "odd.png")).shape == (75, 131, 3)
+    with Image.open(save_dir / "pseudo_color_prediction" / "odd.png") as labels:
+        assert labels.mode == "P" and labels.size == (131, 75) and np.asarray(labels).max() < 150
 
 
 def test_deploy_yaml_says_what_comes_out(exported):

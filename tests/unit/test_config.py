@@ -50,6 +50,9 @@ def test_every_shipped_config_is_valid_and_builds_its_model(path):
         (["lr_scheduler.type=PolynomialDeca"], "did you mean PolynomialDecay?"),
         (["batch_size=0"], "batch_size is 0; it must be a positive whole number"),
         (["iters=many"], "iters is 'many'"),
+        (["model.backbone=foo"], "model.backbone is 'foo'; it needs a `type`"),
+        (["model.type=[1]"], "which is not registered"),
+        (["optimizer.custom_cfg=[{'lr_mult': 2}]"], "needs a `name`"),
         (["nonsense"], "--opts takes key=value pairs"),
         (["test_config={'scale': 1}"], "did you mean scales?"),
     ],
@@ -143,6 +146,16 @@ def test_wrong_number_of_classes_is_refused():
 def test_the_learning_rate_of_the_head_is_reported_as_ignored(capsys):
     Config(resource("configs/pp_mobileseg/pp_mobileseg_base_ade20k_512x512_160k.yml"))
     assert "'lr_multi' has no effect" in capsys.readouterr().err
+
+
+def test_keys_for_other_tools_are_reported_and_anchors_are_not(tmp_path, capsys):
+    content = {**read_yaml(DEMO), "x-norm": {"type": "Normalize"}, "to_static_training": True, "weights_and_biases": {}}
+    path = tmp_path / "more.yml"
+    path.write_text(yaml.safe_dump(content))
+    Config(path)
+    warned = capsys.readouterr().err
+    assert "'to_static_training' is not used" in warned and "'weights_and_biases' is not used" in warned
+    assert "x-norm" not in warned
 
 
 @pytest.mark.parametrize("settings", [{"upsample": "bicubic"}, {"loss_stride": 0}])

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from paddleseg_ext.core.predict import palette
+from paddleseg_ext.core.predict import palette, write_labels
 from paddleseg_ext.datasets.scenes import SCENE_CLASSES
 from paddleseg_ext.errors import DataError
 from paddleseg_ext_tools import demo_figures
@@ -168,11 +168,9 @@ def test_nothing_measured(folder: Path, dataset: Path) -> None:
 
 @pytest.mark.parametrize("custom", [None, demo_figures.custom_colours(150)])
 def test_a_photograph(folder: Path, dataset: Path, custom: list[int] | None) -> None:
-    photo = np.full((30, 40, 3), 120, "uint8")
-    coloured = np.empty_like(photo)
-    coloured[:] = palette(custom)[SKY - 1][::-1]
-    write_picture(folder / "photo" / "added_prediction" / "mine.jpg", photo)
-    write_picture(folder / "photo" / "pseudo_color_prediction" / "mine.png", coloured)
+    write_picture(folder / "photo" / "added_prediction" / "mine.jpg", np.full((30, 40, 3), 120, "uint8"))
+    labels = folder / "photo" / "pseudo_color_prediction" / "mine.png"
+    write_labels(labels, np.full((30, 40), SKY - 1), palette(custom))
     text = Page(write_report(folder, dataset).read_text(encoding="utf-8")).text
     assert "Your photograph" in text
     assert "sky 100%" in text

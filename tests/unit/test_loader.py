@@ -14,6 +14,7 @@ class Numbers(paddle.io.Dataset):
     def __init__(self, length=10, broken=None):
         super().__init__()
         self.length, self.broken = length, broken
+        self.num_classes, self.ignore_index = 5, 255
 
     def __len__(self):
         return self.length
@@ -76,6 +77,24 @@ def test_a_defect_of_a_data_set_is_named_too(num_workers):
 
     with pytest.raises(DataError, match=r"sample \d cannot be prepared: IndexError: list index out of range"):
         batches(num_workers, dataset=Defective())
+
+
+def test_labels_of_other_readers_are_checked_too():
+    class Wrong(Numbers):
+        def __getitem__(self, index):
+            return {**super().__getitem__(index), "label": np.full((4, 4), 9, "uint8")}
+
+    with pytest.raises(DataError, match=r"sample \d: its label holds 9; allowed are 0 to 4, and 255"):
+        batches(dataset=Wrong())
+
+
+def test_images_of_different_size_in_a_batch():
+    class Growing(Numbers):
+        def __getitem__(self, index):
+            return {**super().__getitem__(index), "img": np.zeros((3, 4 + index, 4), "float32")}
+
+    with pytest.raises(DataError, match=r"differ in size, .* crop or resize"):
+        batches(dataset=Growing())
 
 
 @pytest.mark.parametrize("num_workers", [0, 3])

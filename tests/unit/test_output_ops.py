@@ -85,6 +85,12 @@ def test_declared_dtype_and_shape(name):
     assert list(op.parameters()) == []
 
 
+def test_the_command_line_offers_them_all():
+    from paddleseg_ext_tools import arguments
+
+    assert set(arguments.OUTPUT_OPS) == set(OUTPUT_OPS)
+
+
 def test_a_model_without_logits_is_taken_at_its_output():
     class Other(paddle.nn.Layer):
         def forward(self, x):

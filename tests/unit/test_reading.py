@@ -87,6 +87,13 @@ def test_colour_label_is_refused(tmp_path):
         read_label(path, 10)
 
 
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "bomb.png"
+    Image.new("1", (20000, 6000)).save(path)
+    with pytest.raises(DataError, match=r"bomb\.png is 20000x6000; at most 100 million pixels"):
+        read_image(path)
+
+
 def test_size_mismatch_names_both():
     with pytest.raises(DataError, match="a is 3x2 but its label b is 4x2"):
         check_same_size(np.zeros((2, 3, 3)), np.zeros((2, 4)), "a", "b")

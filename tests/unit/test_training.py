@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from paddleseg_ext.core.checkpoint import resume, save_folder, saved_iterations
+from paddleseg_ext.core.checkpoint import recover, resume, save_folder, saved_iterations
 from paddleseg_ext.core.inference import InferenceOptions, augmented_logits, network_logits, restore_size, window_logits
 from paddleseg_ext.core.train import Trainer, TrainOptions, compute_losses, update_ema
 from paddleseg_ext.errors import CheckpointError, ConfigError, NumericError
@@ -120,6 +120,47 @@ def test_a_best_model_cannot_be_resumed_and_says_why(tmp_path):
         trainer(tmp_path, resume_model=str(tmp_path / "best_model"))
 
 
+def test_another_runs_folders_are_left_alone(tmp_path):
+    for number in (10000, 20000):
+        (tmp_path / f"iter_{number}").mkdir()
+    trainer(tmp_path, iters=8, save_interval=2, keep_checkpoint_max=1).run()
+    assert [path.name for path in saved_iterations(tmp_path)] == ["iter_8", "iter_10000", "iter_20000"]
+
+
+def test_state_that_another_process_named_finds_its_parameters(tmp_path):
+    """PaddleSeg's names follow the order in which its process built layers; the order here is another."""
+    whole = trainer(tmp_path / "whole")
+    whole.run()
+    with paddle.utils.unique_name.guard():
+        paddle.nn.Conv2D(1, 1, 1), paddle.nn.BatchNorm2D(2)
+        model = Tiny()
+        schedule = paddle.optimizer.lr.PolynomialDecay(0.05, 12, end_lr=0.001)
+        optimizer = paddle.optimizer.AdamW(schedule, parameters=model.parameters())
+        assert model.body[0].weight.name != whole.model.body[0].weight.name
+        resume(tmp_path / "whole" / "iter_8", model, optimizer, None)
+        model(paddle.randn([2, 3, 16, 16]))[0].mean().backward()
+        optimizer.step()
+    state, saved = optimizer.state_dict(), paddle.load(str(tmp_path / "whole" / "iter_8" / "model.pdopt"))
+    kept = state[f"{model.body[0].weight.name}_beta1_pow_acc_0"]
+    assert np.allclose(kept, saved[f"{whole.model.body[0].weight.name}_beta1_pow_acc_0"] * 0.9)
+
+
+def test_another_optimizers_state_is_refused(tmp_path):
+    run = trainer(tmp_path, iters=4)
+    run.run()
+    paddle.save({"LR_Scheduler": {"last_epoch": 1}, "x": paddle.ones([2])}, str(tmp_path / "iter_4" / "model.pdopt"))
+    with pytest.raises(CheckpointError, match=r"model\.pdopt is of another optimizer"):
+        resume(tmp_path / "iter_4", run.model, run.optimizer, None)
+
+
+def test_an_interrupted_replacement_is_undone(tmp_path):
+    (tmp_path / ".best_model.being_replaced").mkdir()
+    (tmp_path / ".best_model.being_replaced" / "w").touch()
+    (tmp_path / ".iter_4.being_written").mkdir()
+    recover(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["best_model", "w"]
+
+
 def test_a_folder_of_paddleseg_resumes_by_its_name(tmp_path):
     run = trainer(tmp_path, iters=4)
     run.run()
@@ -157,21 +198,31 @@ def test_moving_average(tmp_path):
     update_ema(average, model, iteration=3)
     for name, value in weights(average).items():
         assert np.allclose(value, before[name] * 0.75 + current[name] * 0.25, atol=1e-6)
+    for net in (model, average):
+        net.register_buffer("count", paddle.zeros([1], "int64"))
+    model.count += 5
+    update_ema(average, model, iteration=3)
+    assert average.count.item() == 5
 
 
-def test_losses_at_a_lower_resolution_take_the_labels_there():
-    class Equal(paddle.nn.Layer):
+@pytest.mark.parametrize("size", [(13, 16), (50, 193), (5, 4), (3, 3)])
+def test_losses_at_a_lower_resolution_take_the_nearest_labels(size):
+    class Recorder(paddle.nn.Layer):
         def forward(self, logits, labels):
-            return (logits[:, 0] - labels.astype("float32")).abs().sum()
+            self.labels = labels
+            return logits.mean()
 
-    labels = {"label": paddle.arange(2 * 13 * 16).reshape([2, 13, 16])}
-    output = labels["label"][:, 2::4, 2::4].astype("float32").unsqueeze(1)
-    output = paddle.concat([output, paddle.zeros([2, 1, 1, 4])], axis=2) if output.shape[2] == 3 else output
-    model = Tiny(loss_stride=4)
+    model, recorder = Tiny(loss_stride=4), Recorder()
     model.train()
-    assert model(paddle.randn([2, 3, 13, 16]))[0].shape[2:] == [4, 4]
-    padded = {"label": paddle.nn.functional.pad(labels["label"].unsqueeze(1).astype("float32"), [0, 0, 0, 3])[:, 0]}
-    assert float(compute_losses([output], padded, {"types": [Equal()], "coef": [2.0]})[0]) == 0
+    (output,) = model(paddle.randn([2, 3, *size]))
+    rows, columns = (paddle.arange(n) for n in size)
+    labels = (rows.unsqueeze(1) * 1000 + columns.unsqueeze(0)).expand([2, *size])
+    compute_losses([output], {"label": labels}, {"types": [recorder], "coef": [1.0]})
+    assert recorder.labels.shape == [2, *output.shape[2:]]
+    for axis, length in enumerate(output.shape[2:]):
+        taken = recorder.labels[0, :, 0] // 1000 if axis == 0 else recorder.labels[0, 0] % 1000
+        centres = (np.arange(length) + 0.5) * size[axis] / length
+        assert (np.abs(taken.numpy() + 0.5 - centres) <= 0.5 + 1e-6).all()
 
 
 def test_a_batch_without_labels_costs_nothing():
@@ -183,6 +234,12 @@ def test_a_batch_without_labels_costs_nothing():
     (term,) = compute_losses([logits], labels, {"types": [LovaszSoftmaxLoss()], "coef": [1.0]})
     term.backward()
     assert float(term) == 0 and float(logits.grad.abs().sum()) == 0
+
+
+def test_a_loss_that_is_no_number_is_refused():
+    loss = {"types": [paddle.nn.CrossEntropyLoss(axis=1, reduction="none")], "coef": [1.0]}
+    with pytest.raises(ConfigError, match="CrossEntropyLoss gives"):
+        compute_losses([paddle.randn([1, 4, 8, 8])], {"label": paddle.zeros([1, 8, 8], "int64")}, loss)
 
 
 def test_outputs_and_losses_must_match():
@@ -226,7 +283,9 @@ def test_windows_and_flips_of_a_pointwise_network_change_nothing():
     ("settings", "message"),
     [
         ({"scales": [0]}, "positive"),
+        ({"scales": []}, "positive"),
         ({"is_slide": True}, "needs crop_size and stride"),
+        ({"is_slide": True, "crop_size": 512, "stride": [4, 4]}, "needs crop_size and stride"),
         ({"is_slide": True, "crop_size": [4, 4], "stride": [5, 4]}, "must lie between 1 and the crop size"),
     ],
 )

@@ -103,6 +103,11 @@ def test_pretrained_may_lack_a_head_and_bring_another(saved, tmp_path):
     paddle.save(state, str(path))
     load_pretrained(larger, str(path))
     assert (larger[0].weight == model[0].weight).all()
+    other_head = paddle.nn.Sequential(*net(), paddle.nn.Conv2D(4, 9, 1))
+    paddle.save({**model.state_dict(), "2.weight": paddle.ones([5, 4, 1, 1])}, str(path))
+    before = other_head[2].weight.numpy()
+    load_pretrained(other_head, str(path))  # another number of classes: the classifier stays as it is
+    assert (other_head[0].weight == model[0].weight).all() and (other_head[2].weight.numpy() == before).all()
     with pytest.raises(CheckpointError, match="cannot pretrain"):
         load_pretrained(net(8), str(path))
     load_pretrained(larger, None)
