@@ -21,11 +21,6 @@ TEST_KEYS = (
     "aug_eval", "scales", "flip_horizontal", "flip_vertical", "is_slide", "crop_size", "stride", "auc_roc"
 )  # fmt: skip
 WARMUP_KEYS = ("warmup_iters", "warmup_start_lr")
-GROUP_KEYS = ("name", "lr_mult", "weight_decay_mult")
-# Read by PaddleSeg's own tools only.
-TOOLING_KEYS = (
-    "to_static_training", "uniform_output_enabled", "pdx_model_name", "hpi_config_path", "print_mem_info", "log_ranks"
-)  # fmt: skip
 
 _SECTIONS = {
     "model": manager.MODELS,
@@ -123,14 +118,6 @@ def _check_optimizer(value: Any) -> None:
     for index, group in enumerate(value.get("custom_cfg") or []):
         if not isinstance(group, dict) or not isinstance(group.get("name"), str):
             raise ConfigError(f"optimizer.custom_cfg.{index} is {group!r}; it needs a `name` that parameters hold")
-        for key in group:
-            if key not in GROUP_KEYS:
-                get_logger().warning(
-                    "optimizer.custom_cfg.%d: %r has no effect, here as in PaddleSeg%s",
-                    index,
-                    key,
-                    nearest(key, GROUP_KEYS),
-                )
 
 
 def _check_scheduler(value: Any) -> None:

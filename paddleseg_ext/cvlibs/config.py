@@ -12,12 +12,14 @@ from paddleseg.cvlibs import SegBuilder
 from paddleseg.utils import logger
 
 from paddleseg_ext.cvlibs.checks import check_config
+from paddleseg_ext.cvlibs.suggestions import nearest
 from paddleseg_ext.cvlibs.yaml_file import apply_opts, read_yaml
 from paddleseg_ext.datasets.base import SegmentationDataset
 from paddleseg_ext.errors import ConfigError, PaddleSegExtError
 from paddleseg_ext.utils.logging import get_logger
 
 Built = TypeVar("Built")
+GROUP_KEYS = ("name", "lr_mult", "weight_decay_mult")
 
 
 class Config(PaddleSegConfig):
@@ -98,12 +100,14 @@ class Builder(SegBuilder):
         return self.build("model")
 
     def build_optimizer(self) -> paddle.optimizer.Optimizer:
-        """The optimizer of `model`; warns about parameter groups that match nothing."""
+        """The optimizer of `model`; warns about what has no effect in its parameter groups, here as in PaddleSeg."""
         optimizer = self.build("optimizer")
         names = [name for name, _ in self.model.named_parameters()]
         for group in self.config.optimizer_cfg.get("custom_cfg") or []:
             if not any(group["name"] in name for name in names):
                 get_logger().warning("optimizer.custom_cfg: no parameter has %r in its name", group["name"])
+            for key in group.keys() - set(GROUP_KEYS):
+                get_logger().warning("optimizer.custom_cfg: %r has no effect%s", key, nearest(key, GROUP_KEYS))
         return optimizer
 
 

@@ -95,7 +95,7 @@ def training_batches(dataset: io.Dataset, order: TrainingOrder, num_workers: int
     reader = SeededReader(dataset)
     if num_workers > 0:
         loader = io.DataLoader(
-            reader, batch_sampler=order, num_workers=num_workers, collate_fn=_collate, return_list=True
+            reader, batch_sampler=order, num_workers=num_workers, collate_fn=_collate, worker_init_fn=_ignore_interrupts
         )
         for batch in loader:
             yield _raise_errors({name: _to_numpy(value) for name, value in batch.items()})

@@ -144,7 +144,9 @@ def test_wrong_number_of_classes_is_refused():
 
 
 def test_the_learning_rate_of_the_head_is_reported_as_ignored(capsys):
-    Config(resource("configs/pp_mobileseg/pp_mobileseg_base_ade20k_512x512_160k.yml"))
+    builder = Builder(Config(resource("configs/pp_mobileseg/pp_mobileseg_base_ade20k_512x512_160k.yml")))
+    builder.build_untrained_model()
+    builder.build_optimizer()
     assert "'lr_multi' has no effect" in capsys.readouterr().err
 
 

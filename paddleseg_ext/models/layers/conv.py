@@ -25,7 +25,6 @@ class ConvBNAct(nn.Layer):
         groups: int = 1,
         act: str | None = None,
         *,
-        bias: bool = False,
         norm_weight: float = 1.0,
         norm_decay: bool = True,
         names: tuple[str, str] = ("conv", "bn"),
@@ -39,7 +38,7 @@ class ConvBNAct(nn.Layer):
             stride=stride,
             padding=kernel_size // 2,
             groups=groups,
-            bias_attr=None if bias else False,
+            bias_attr=False,
         )
         regularizer = None if norm_decay else L2Decay(0.0)
         norm = nn.BatchNorm2D(
