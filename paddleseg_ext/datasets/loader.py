@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import paddle
 from paddle import io
 
 from paddleseg_ext.datasets.base import SegmentationDataset
@@ -51,6 +52,7 @@ class SeededReader(io.Dataset):
 class TrainingOrder:
     """The keys of every batch of a run: epochs are shuffled by (seed, epoch), short last batches dropped.
 
+    An epoch holds every sample `repeats` times.
     Being a function of the position, it needs no state to resume.
     """
 
@@ -61,11 +63,12 @@ class TrainingOrder:
     start_iter: int = 0
     rank: int = 0
     num_ranks: int = 1
+    repeats: int = 1
 
     @property
     def iters_per_epoch(self) -> int:
         """Batches that one pass over the data set gives to each rank."""
-        return max(self.length // (self.batch_size * self.num_ranks), 1)
+        return max(self.length * self.repeats // (self.batch_size * self.num_ranks), 1)
 
     def __len__(self) -> int:
         return self.iters - self.start_iter
@@ -75,7 +78,7 @@ class TrainingOrder:
         for iteration in range(self.start_iter, self.iters):
             if iteration // self.iters_per_epoch != epoch:
                 epoch = iteration // self.iters_per_epoch
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.length)
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.length * self.repeats)
             first = ((iteration % self.iters_per_epoch) * self.num_ranks + self.rank) * self.batch_size
             positions = range(first, first + self.batch_size)
             # A data set smaller than a batch repeats.
@@ -84,7 +87,7 @@ class TrainingOrder:
     def _key(self, iteration: int, position: int, order: np.ndarray) -> Key:
         # 2654435761 is Knuth's multiplicative hash: neighbouring positions get unrelated seeds.
         mixed = (self.seed * 1_000_003 + iteration * 65_537 + position) * 2_654_435_761
-        return Key(int(order[position % self.length]), mixed % 2**32)
+        return Key(int(order[position % len(order)]) % self.length, mixed % 2**32)
 
 
 def training_batches(dataset: io.Dataset, order: TrainingOrder, num_workers: int) -> Iterator[dict[str, np.ndarray]]:
@@ -94,11 +97,16 @@ def training_batches(dataset: io.Dataset, order: TrainingOrder, num_workers: int
     """
     reader = SeededReader(dataset)
     if num_workers > 0:
-        loader = io.DataLoader(
-            reader, batch_sampler=order, num_workers=num_workers, collate_fn=_collate, worker_init_fn=_ignore_interrupts
-        )
-        for batch in loader:
-            yield _raise_errors({name: _to_numpy(value) for name, value in batch.items()})
+        # On the CPU: a batch is moved to the device once, by the trainer.
+        options = {"num_workers": num_workers, "places": paddle.CPUPlace(), "worker_init_fn": _ignore_interrupts}
+        loader = io.DataLoader(reader, batch_sampler=order, collate_fn=_collate, **options)
+        running = iter(loader)
+        try:
+            for batch in running:
+                yield _raise_errors({name: _to_numpy(value) for name, value in batch.items()})
+        finally:
+            # Its thread holds it: left to the garbage collector, the workers of a half-read epoch stay until the end.
+            running._try_shutdown_all(timeout=1)
         return
     with ThreadPoolExecutor(1) as pool:
         waiting = None

@@ -1,3 +1,4 @@
+import multiprocessing
 import random
 
 import numpy as np
@@ -49,6 +50,20 @@ def test_an_epoch_has_every_sample_at_most_once_and_is_shuffled_anew():
     epochs = [[int(image[2, 1, 1]) for batch in part for image in batch] for part in (batches()[:3], batches()[3:6])]
     assert all(len(set(epoch)) == 9 for epoch in epochs)
     assert epochs[0] != epochs[1]
+
+
+def test_the_seed_shuffles_and_every_sample_is_augmented_anew():
+    orders = [[int(image[2, 1, 1]) for batch in batches(seed=seed)[:3] for image in batch] for seed in (3, 4)]
+    assert orders[0] != orders[1] and all(order != sorted(order) for order in orders)
+    pixels = [float(image[channel, 0, 0]) for batch in batches() for image in batch for channel in (0, 1)]
+    assert len(set(pixels)) == len(pixels)
+
+
+def test_repeats_lengthen_the_epoch():
+    order = TrainingOrder(5, 3, 3, seed=1, repeats=2)
+    assert order.iters_per_epoch == 3
+    seen = [key.index for keys in order for key in keys]
+    assert len(seen) == 9 and max(seen.count(index) for index in range(5)) == 2
 
 
 def test_ranks_share_an_epoch():
