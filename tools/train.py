@@ -66,7 +66,6 @@ def train(args: argparse.Namespace) -> None:
     builder = Builder(config)
     train_dataset = builder.build_checked_dataset("train_dataset")
     val_dataset = builder.build_checked_dataset("val_dataset") if args.do_eval else None
-    train_dataset.file_list = train_dataset.file_list * args.repeats
     seed = common_seed(args.seed)
     if args.seed is None and args.resume_model is None:
         get_logger().info("seed %d; give --seed %d to repeat this run", seed, seed)
@@ -76,7 +75,7 @@ def train(args: argparse.Namespace) -> None:
     options = TrainOptions(
         save_dir, config.iters, config.batch_size, seed, args.save_interval, args.log_iters, args.num_workers,
         args.keep_checkpoint_max, args.early_stop_intervals, args.use_vdl, args.use_ema, args.precision,
-        args.amp_level, args.resume_model, test_config, args.profiler_options,
+        args.amp_level, args.resume_model, test_config, args.profiler_options, args.repeats,
     )  # fmt: skip
     Trainer(model, builder.build("loss"), builder.build_optimizer(), train_dataset, val_dataset, options).run()
 

@@ -20,6 +20,12 @@ from paddleseg_ext.errors import CheckpointError, ConfigError
 from paddleseg_ext.weights import load_weights, read_name_table, read_pdparams
 
 _ITER_DIR = re.compile(r"iter_(\d+)$")
+# What each kind of optimizer keeps for every parameter that ever had a gradient.
+_STATE_OF = {
+    paddle.optimizer.AdamW: "_moment1_",
+    paddle.optimizer.Adam: "_moment1_",
+    paddle.optimizer.Momentum: "_velocity_",
+}
 _KINDS = ("being_written", "being_replaced")
 
 
@@ -114,7 +120,7 @@ def _load_optimizer(folder: Path, model: nn.Layer, optimizer: paddle.optimizer.O
     state = read_pdparams(folder / "model.pdopt")
     written = read_name_table(folder / "model.pdparams")
     current = {name: parameter.name for name, parameter in model.state_dict().items()}
-    # Backwards in the alphabet a name comes before its own beginning: w_0_1 before w_0.
+    # Longer names first: conv2d_1.w_0 is also the beginning of conv2d_1.w_0_1.
     renamed = sorted(
         ((old, current[name]) for name, old in written.items() if name in current), key=lambda p: -len(p[0])
     )
@@ -122,16 +128,15 @@ def _load_optimizer(folder: Path, model: nn.Layer, optimizer: paddle.optimizer.O
     for key, value in state.items():
         new = next((now + key[len(old) :] for old, now in renamed if key.startswith(f"{old}_")), key)
         translated[new] = value
-    trainable = [parameter.name for parameter in model.parameters() if not parameter.stop_gradient]
-    lacking = [name for name in trainable if not any(key.startswith(f"{name}_") for key in translated)]
+    expected = next((kind for cls, kind in _STATE_OF.items() if isinstance(optimizer, cls)), "")
     try:
-        if lacking and len(translated) > 1:  # plain SGD keeps no state
-            raise KeyError(f"no state for {len(lacking)} of {len(trainable)} parameters")
+        if not any(expected in key for key in translated):
+            raise KeyError(f"it holds no {expected.strip('_')}, which {type(optimizer).__name__} needs")
         optimizer.set_state_dict(translated)
     except (KeyError, AssertionError, ValueError) as error:
         raise CheckpointError(
-            f"{folder}/model.pdopt is of another optimizer or lr_scheduler than the config's ({error}); "
-            "resume with the config it was trained with"
+            f"{folder}/model.pdopt is of another optimizer or lr_scheduler than the config's: {error}. "
+            "Resume with the config it was trained with"
         ) from error
 
 

@@ -21,6 +21,7 @@ class History:
         self.path = save_dir / HISTORY_FILE
         self.iters, self.iters_per_epoch, self.batch_size = iters, iters_per_epoch, batch_size
         self.silent = silent
+        self.is_first_report = True
         self.writer = None
         if use_vdl and not silent:
             from visualdl import LogWriter  # imports a web server; only when asked for
@@ -45,6 +46,7 @@ class History:
         loss, batch_cost = sum(terms), self.seconds / count
         reader_cost, ips = self.reader_seconds / count, self.batch_size / batch_cost
         self._reset()
+        self.is_first_report = False
         if self.silent:
             return
         get_logger().info(

@@ -26,8 +26,8 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells report it."""
-        return 128 + (self.signal or 0)
+        """128 + the signal's number, as shells report it; SIGTERM's where another process got it."""
+        return 128 + (self.signal or signal.SIGTERM)
 
 
 @contextmanager

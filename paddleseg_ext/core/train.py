@@ -60,6 +60,7 @@ class TrainOptions:
     resume_model: str | None = None
     test_config: InferenceOptions = field(default_factory=InferenceOptions)
     profiler_options: str | None = None
+    repeats: int = 1
 
 
 class Trainer:
@@ -87,6 +88,8 @@ class Trainer:
         self.train_dataset, self.val_dataset, self.options = train_dataset, val_dataset, options
         self.scaler = _scaler(options)
         if self.scaler is not None and options.amp_level == "O2":
+            if options.resume_model is not None:
+                raise ConfigError("a run with --amp_level O2 cannot be resumed: its master weights are not kept")
             model, optimizer = paddle.amp.decorate(model, optimizer, level="O2", save_dtype="float32")
         if self.ranks.count > 1:
             model = _synchronised(model)
@@ -101,7 +104,7 @@ class Trainer:
         self.parallel = paddle.DataParallel(model) if self.ranks.count > 1 else model
         self.order = TrainingOrder(
             len(train_dataset), options.batch_size, options.iters, self.state.seed, self.state.iteration,
-            self.ranks.rank, self.ranks.count,
+            self.ranks.rank, self.ranks.count, options.repeats,
         )  # fmt: skip
 
     def _resume(self, folder: Path) -> None:
@@ -123,15 +126,16 @@ class Trainer:
         # The optimizer names its state at the first step, by a counter of the process; saved state is found by name.
         with paddle.utils.unique_name.guard(), stop_request() as stop:
             try:
-                self._loop(stop)
+                is_stopped = self._loop(stop)
             except DataError as error:
                 raise DataError(f"{error}\n{self._save_progress()}") from error
-        if stop:
+        if is_stopped:
             raise Stopped(f"stopped by a signal. {self._save_progress()}", stop.exit_code)
         return self.state
 
-    def _loop(self, stop: StopRequest) -> None:
-        options = self.options
+    def _loop(self, stop: StopRequest) -> bool:
+        """Trains; returns whether a signal, to this process or another of the run, ended it early."""
+        options, is_stopped = self.options, False
         history = History(
             options.save_dir, options.iters, self.order.iters_per_epoch, options.batch_size,
             options.use_vdl, silent=not self.ranks.is_first,
@@ -148,23 +152,27 @@ class Trainer:
             history.record(losses, reader_seconds, time.perf_counter() - started)
             if options.profiler_options is not None:
                 add_profiler_step(options.profiler_options)
-            if self.state.iteration % options.log_iters == 0:
+            if self.state.iteration % options.log_iters == 0 or history.is_first_report:
                 history.log_training(self.state.iteration, lr)
             is_last = self.state.iteration == options.iters
             if self.state.iteration % options.save_interval == 0 or is_last:
                 self._evaluate_and_save(history)
                 self.parallel.train()
-            if anywhere(bool(stop)) or self._should_stop():
+            is_stopped = anywhere(bool(stop))
+            if is_stopped or self._is_hopeless():
                 break
             started = time.perf_counter()
         history.close()
+        return is_stopped
 
     def _save_progress(self) -> str:
         """Saves where the run is, unless it is saved already; returns what to tell the user."""
         folder = self.options.save_dir / f"iter_{self.state.iteration}"
         if self.state.iteration == 0:
             return "Nothing was trained yet."
-        if self.ranks.is_first and folder not in self.saved:
+        if not self.ranks.is_first:
+            return "The first process saves for all."
+        if folder not in self.saved:
             self._save_iteration(None)
         return f"Go on with --resume_model {folder}"
 
@@ -264,7 +272,7 @@ class Trainer:
         while len(self.saved) > self.options.keep_checkpoint_max > 0:
             shutil.rmtree(self.saved.pop(0), ignore_errors=True)
 
-    def _should_stop(self) -> bool:
+    def _is_hopeless(self) -> bool:
         patience = self.options.early_stop_intervals
         is_over = patience is not None and self.state.intervals_without_gain >= patience
         if is_over:

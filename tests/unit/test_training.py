@@ -86,7 +86,7 @@ def test_it_learns_and_leaves_what_paddleseg_users_expect(tmp_path):
         assert (folder / name).is_file(), name
     assert list(folder.glob("vdlrecords.*.log"))
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert [row["iter"] for row in rows if row["kind"] == "train"] == list(range(2, 41, 2))
+    assert [row["iter"] for row in rows if row["kind"] == "train"] == [1, *range(2, 41, 2)]
     assert rows[0]["loss"] > rows[-3]["loss"]
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -145,12 +145,33 @@ def test_state_that_another_process_named_finds_its_parameters(tmp_path):
     assert np.allclose(kept, saved[f"{whole.model.body[0].weight.name}_beta1_pow_acc_0"] * 0.9)
 
 
-def test_another_optimizers_state_is_refused(tmp_path):
-    run = trainer(tmp_path, iters=4)
-    run.run()
-    paddle.save({"LR_Scheduler": {"last_epoch": 1}, "x": paddle.ones([2])}, str(tmp_path / "iter_4" / "model.pdopt"))
+@pytest.mark.parametrize("kinds", [("AdamW", "Momentum"), ("Momentum", "AdamW")])
+def test_another_optimizers_state_is_refused(tmp_path, kinds):
+    models = [Tiny(), Tiny()]
+    before, after = (
+        getattr(paddle.optimizer, kind)(0.1, parameters=model.parameters())
+        for kind, model in zip(kinds, models, strict=True)
+    )
+    models[0](paddle.randn([2, 3, 16, 16]))[0].mean().backward()
+    before.step()
+    save_folder(tmp_path / "iter_4", {"model.pdparams": models[0].state_dict(), "model.pdopt": before.state_dict()})
     with pytest.raises(CheckpointError, match=r"model\.pdopt is of another optimizer"):
-        resume(tmp_path / "iter_4", run.model, run.optimizer, None)
+        resume(tmp_path / "iter_4", models[1], after, None)
+
+
+def test_a_parameter_that_is_never_used_does_not_hinder_resuming(tmp_path):
+    class Partly(Tiny):
+        def __init__(self):
+            super().__init__()
+            self.unused = paddle.nn.Conv2D(3, 3, 1)
+
+    def run(**settings):
+        paddle.seed(7)
+        with paddle.utils.unique_name.guard():
+            return trainer(tmp_path, model=Partly(), **settings)
+
+    run(iters=4).run()
+    assert run(iters=6, resume_model=str(tmp_path / "iter_4")).run().iteration == 6
 
 
 def test_an_interrupted_replacement_is_undone(tmp_path):
@@ -190,6 +211,26 @@ def test_early_stop(tmp_path):
     run = trainer(tmp_path, iters=12, learning_rate=0.0, save_interval=1, early_stop_intervals=2)
     run.model.eval()
     assert run.run().iteration < 12
+
+
+def test_each_iteration_moves_average_and_learning_rate(tmp_path):
+    run = trainer(tmp_path, iters=3, use_ema=True, val=False)
+    average, model = Tiny(), run.model
+    average.set_state_dict(run.ema_model.state_dict())
+    step, iterations = run._step, []
+
+    def followed(batch):
+        values = step(batch)
+        iterations.append(run.state.iteration + 1)
+        update_ema(average, model, iterations[-1])
+        return values
+
+    run._step = followed
+    run.run()
+    assert iterations == [1, 2, 3] and same(weights(average), weights(run.ema_model))
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    expected = {i: 0.001 + (0.05 - 0.001) * (1 - (i - 1) / 12) for i in (1, 2)}
+    assert {row["iter"]: row["lr"] for row in rows} == pytest.approx(expected)
 
 
 def test_moving_average(tmp_path):
@@ -236,6 +277,16 @@ def test_a_batch_without_labels_costs_nothing():
     assert float(term) == 0 and float(logits.grad.abs().sum()) == 0
 
 
+def test_losses_are_weighted():
+    class Mean(paddle.nn.Layer):
+        def forward(self, logits, labels):
+            return logits.mean()
+
+    outputs, labels = [paddle.ones([1, 2, 4, 4]), paddle.full([1, 2, 4, 4], 3.0)], {"label": paddle.zeros([1, 4, 4])}
+    terms = compute_losses(outputs, labels, {"types": [Mean(), Mean()], "coef": [0.5, 2]})
+    assert [float(term) for term in terms] == [0.5, 6.0]
+
+
 def test_a_loss_that_is_no_number_is_refused():
     loss = {"types": [paddle.nn.CrossEntropyLoss(axis=1, reduction="none")], "coef": [1.0]}
     with pytest.raises(ConfigError, match="CrossEntropyLoss gives"):
@@ -277,6 +328,24 @@ def test_windows_and_flips_of_a_pointwise_network_change_nothing():
         {"aug_eval": True, "scales": [1.0, 2.0], "is_slide": True, "crop_size": [64, 64], "stride": [64, 64]}
     )
     assert augmented_logits(model, x, both).shape == [1, 3, 21, 34]
+
+
+def test_scales_and_windows_are_width_and_height():
+    class Recorder(SegmentationModel):
+        def __init__(self):
+            super().__init__(num_classes=3)
+            self.sizes = []
+
+        def logits(self, x):
+            self.sizes.append(x.shape[2:])
+            return x
+
+    model, x = Recorder(), paddle.zeros([1, 3, 20, 30])
+    augmented_logits(model, x, InferenceOptions.from_dict({"aug_eval": True, "scales": [0.5, 2.0]}))
+    assert model.sizes == [[10, 15], [40, 60]]
+    model.sizes.clear()
+    window_logits(model, x, InferenceOptions.from_dict({"is_slide": True, "crop_size": [16, 8], "stride": [16, 8]}))
+    assert model.sizes == [[8, 16]] * 6
 
 
 @pytest.mark.parametrize(
