@@ -20,7 +20,6 @@ from paddleseg_ext_tools.arguments import find_config
 from paddleseg_ext_tools.paths import resource
 
 SIZE = 512
-LABEL_OPS = ("argmax", "vim", "vim_exact")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,7 +51,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     import paddle
 
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+    from paddleseg_ext.deploy.output_ops import LABEL_OPS, OUTPUT_OPS
     from paddleseg_ext.deploy.run_static import create_predictor, run
     from paddleseg_ext.models.layers.resize import resize
     from paddleseg_ext.weights import load_weights
@@ -74,8 +73,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
             labels = {op: OUTPUT_OPS[op](model.align_corners)(logits, [SIZE, SIZE]).numpy() for op in LABEL_OPS}
         np.save(folder / "in.npy", x.numpy())
         for op, row in rows.items():
-            keeper = OUTPUT_OPS[op]()
-            row["kept"].append(len(keeper.kept(logits)) if hasattr(keeper, "kept") else int(logits.shape[1]))
+            row["kept"].append(len(OUTPUT_OPS[op]().kept(logits)))
             row["argmax"] += int((labels[op] == labels["argmax"]).sum())
             row["paddle_inference"] += int((run(predictors[op], x.numpy())[0] == labels[op]).sum())
             row["lite"] += int((_run_lite(lite[op], folder) == labels[op]).sum())
@@ -144,7 +142,7 @@ def markdown(figures: dict) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     times, yardstick = figures["lite_ms"], figures["lite_ms"].get("decoder", {}).get("median_ms")
-    for op in ("decoder", *LABEL_OPS):
+    for op in ("decoder", *figures["ops"]):
         row, cost = figures["ops"].get(op), times.get(op)
         cells = ["", "", "", ""]
         if row:

@@ -5,6 +5,7 @@ import sys
 os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+import paddle
 import pytest
 
 from paddleseg_ext.datasets.scenes import write_dataset
@@ -16,6 +17,12 @@ def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "scenes"
     write_dataset(root, train=8, val=4, size=(128, 128))
     return root
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Paddle draws another seed in every process."""
+    paddle.seed(0)
 
 
 @pytest.fixture

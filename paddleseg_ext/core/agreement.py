@@ -9,9 +9,7 @@ import paddle
 from paddle import nn
 
 from paddleseg_ext.datasets.loader import validation_samples
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Argmax
-
-LABEL_OPS = ("argmax", "vim", "vim_exact")
+from paddleseg_ext.deploy.output_ops import LABEL_OPS, OUTPUT_OPS, Argmax
 
 
 @dataclass
@@ -62,5 +60,5 @@ def compare_output_ops(
             result = results[name]
             result.equal_pixels += int((labels == reference).sum())
             result.pixels += labels.size
-            result.kept.append(int(op.kept(logits).shape[0]) if hasattr(op, "kept") else int(logits.shape[1]))
+            result.kept.append(int(op.kept(logits).shape[0]))
     return results

@@ -12,9 +12,9 @@ from paddle import nn
 
 from paddleseg_ext.datasets.scenes import make_scene
 from paddleseg_ext.deploy import passes, run_static
-from paddleseg_ext.deploy.deploy_yaml import DeployConfig, write_deploy_yaml
+from paddleseg_ext.deploy.deploy_yaml import DEPLOY_FILE, DeployConfig, write_deploy_yaml
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Decoder, ExportModel
-from paddleseg_ext.deploy.program import MODEL_FILE, PARAMS_FILE, read_program, write_program
+from paddleseg_ext.deploy.program import INFO_FILE, MODEL_FILE, PARAMS_FILE, read_program, write_program
 from paddleseg_ext.errors import ConfigError, ConversionError
 from paddleseg_ext.utils.child import run_child
 from paddleseg_ext.version import __version__
@@ -107,8 +107,10 @@ def export(
             )
         config = _describe(wrapped, input_shape, num_classes, expected[0].shape, transforms or [])
         write_deploy_yaml(config, folder)
-        for path in folder.iterdir():
-            shutil.move(path, save_dir / path.name)
+        # The description goes first and comes last: with it stands what it describes, even after a kill in between.
+        (save_dir / DEPLOY_FILE).unlink(missing_ok=True)
+        for name in (MODEL_FILE, PARAMS_FILE, INFO_FILE, DEPLOY_FILE):
+            shutil.move(folder / name, save_dir / name)
     return ExportReport(save_dir, config, agreement, changed, sum(program.operator_counts().values()))
 
 

@@ -1,4 +1,6 @@
-"""`deploy.yaml`: what a consumer of an exported folder must know, read and written here alone.
+"""`deploy.yaml`: what a consumer of an exported folder must know.
+
+`deploy/lite`, which stands alone, has a reader of its own for the few keys it needs.
 
 PaddleSeg's keys keep their names and meaning; the others are additions.
 """
@@ -11,7 +13,7 @@ import yaml
 
 from paddleseg_ext.errors import ConversionError
 
-FILE_NAME = "deploy.yaml"
+DEPLOY_FILE = "deploy.yaml"
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,16 @@ class DeployConfig:
 def write_deploy_yaml(config: DeployConfig, folder: str | Path) -> None:
     """Writes `deploy.yaml` into an exported folder."""
     text = yaml.safe_dump({"Deploy": asdict(config)}, sort_keys=False, allow_unicode=True)
-    (Path(folder) / FILE_NAME).write_text(text, encoding="utf-8")
+    (Path(folder) / DEPLOY_FILE).write_text(text, encoding="utf-8")
 
 
 def read_deploy_yaml(folder: str | Path) -> DeployConfig:
     """Reads it back. Raises ConversionError when it is missing or is not one of ours."""
-    path = Path(folder) / FILE_NAME
+    path = Path(folder) / DEPLOY_FILE
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["Deploy"]
         return DeployConfig(**content)
     except FileNotFoundError as error:
-        raise ConversionError(f"{folder} is not an exported model: {FILE_NAME} is missing") from error
+        raise ConversionError(f"{folder} is not an exported model: {DEPLOY_FILE} is missing") from error
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ConversionError(f"{path} is not a deploy.yaml written by tools/export.py: {error}") from error

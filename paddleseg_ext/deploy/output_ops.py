@@ -13,7 +13,7 @@ from paddle.nn import functional as F
 
 from paddleseg_ext.models.layers.resize import resize
 
-# Sixteen float32 roundings bound what bilinear interpolation can add to or take from its four corners.
+# See ExactValidInterpolate: twelve float32 roundings are possible, sixteen are allowed for.
 _ROUNDING = 16 * 2.0**-24
 _SMALLEST = 1e-37
 _CUT_OFF = [0, 1, 0, 1]  # top, bottom, left, right: windows reach one pixel beyond the last
@@ -78,6 +78,10 @@ class Argmax(OutputOp):
 
     name, dtype, is_labels = "argmax", "int32", True
 
+    def kept(self, logits: Tensor) -> Tensor:
+        """All classes: int32 [K]."""
+        return paddle.arange(logits.shape[1], dtype="int32")
+
     def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """[B, K, h, w] -> [B, H, W]."""
         return paddle.argmax(resize(logits, size, self.align_corners), axis=1, dtype="int32")
@@ -129,10 +133,12 @@ class ExactValidInterpolate(_ValidInterpolate):
     all k, hence `max_c >= max_k min_k`. A class that meets this in no cell can be dropped without changing
     any pixel, ties included, because a class that ties with the winner meets it as well.
 
-    Rounding: a computed value differs from the exact combination by a few float32 roundings of its own
-    size, because the two weights of an axis are rounded and so are three products and sums. It can exceed
-    `max_c`, or fall below `min_k`, by at most 16 * 2**-24 of that corner's magnitude, plus underflow; the
-    bound is lowered by as much. Lowering it only keeps more classes.
+    Rounding, in float32 with u = 2**-24: two weights of an axis, three products and their sums add to
+    `v_c = max_c - sum w_i (max_c - x_i)` at most 6u sum w_i |x_i|, and because |x_i| <= |max_c| + (max_c - x_i)
+    that is at most 6u |max_c| plus a small part of what the sum takes away. So a computed value exceeds `max_c`
+    by at most 6u |max_c|, falls below `min_k` by at most 6u |min_k|, and where c wins by rounding the two are
+    that close. The bound is lowered by 16u of itself, and by more than underflow can cost. Lowering it only
+    keeps more classes. In float16 none of this holds.
     """
 
     name = "vim_exact"
@@ -151,6 +157,9 @@ class ExactValidInterpolate(_ValidInterpolate):
 OUTPUT_OPS: dict[str, type[OutputOp]] = {
     op.name: op for op in (Argmax, Softmax, Logits, ValidInterpolate, ExactValidInterpolate, Decoder)
 }
+
+
+LABEL_OPS = tuple(name for name, op in OUTPUT_OPS.items() if op.is_labels)
 
 
 class ExportModel(nn.Layer):

@@ -15,8 +15,8 @@ import numpy as np
 def create_predictor(model: str, params: str, threads: int = 1) -> Any:
     """A CPU predictor that computes what the model says.
 
-    oneDNN is on by default in Paddle Inference 2.6, and one of its fusions miscomputes the
-    reshape-transpose-matmul of every attention model here; that fusion is taken out.
+    oneDNN is on by default in Paddle Inference 2.6, and one of its fusions miscomputes attention written as
+    reshape, transpose and matmul, as PaddleSeg's models have it; that fusion is taken out.
     """
     from paddle import inference
 

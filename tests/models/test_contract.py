@@ -18,7 +18,8 @@ from paddleseg_ext.errors import ConversionError
 from paddleseg_ext.models.base import SegmentationModel
 
 TOLERANCE = 1e-4
-EVERY_RUN = {"pp_mobileseg_tiny": []}  # the others are for `make matrix`
+EVERY_RUN = {"pp_mobileseg_tiny"}  # the others are for `make matrix`
+TINY_ARM_OPERATORS = 291  # in argmax form; 362 as paddle 2.6 exports PaddleSeg's own
 REPLACED = {
     manager.MODELS: {"PPMobileSeg"},
     manager.BACKBONES: {"MobileSeg_Base", "MobileSeg_Tiny"},
@@ -76,7 +77,9 @@ def test_any_size_and_a_batch_is_its_images(variant, size):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_parameter_learns(variant):
-    model = filled(variant)
+    settings = golden(variant)["model"]
+    # Without drop path: on a batch of two it now and then drops a whole branch.
+    model = filled(variant, backbone={**settings["backbone"], "drop_path_rate": 0.0})
     model.train()
     (logits,) = model(smooth_image(96, 128, batch=2))
     (logits * paddle.randn(logits.shape)).mean().backward()
@@ -108,11 +111,14 @@ def test_vim_in_the_yaml(variant):
     assert model(smooth_image(64, 96, batch=2))[0].shape == [2, model.num_classes, 64, 96]
 
 
+def marks(variant):
+    return [] if variant in EVERY_RUN else [pytest.mark.matrix]
+
+
 def _export_cases():
     cases = []
     for variant in VARIANTS:
-        marks = EVERY_RUN.get(variant, [pytest.mark.matrix])
-        cases += [pytest.param(variant, name, marks=marks) for name in OUTPUT_OPS]
+        cases += [pytest.param(variant, name, marks=marks(variant)) for name in OUTPUT_OPS]
     return cases
 
 
@@ -128,8 +134,7 @@ def assert_equal_output(actual, expected, is_labels):
 def test_every_output_op_exports_converts_and_agrees(variant, output_op, tmp_path):
     check_export(variant, output_op, tmp_path, (96, 128))
     if (variant, output_op) == ("pp_mobileseg_tiny", "argmax"):
-        # 362 as paddle 2.6 exports PaddleSeg's own, 308 with its biases fused.
-        assert sum(count_operators(tmp_path / "arm.nb").values()) <= 308
+        assert sum(count_operators(tmp_path / "arm.nb").values()) == TINY_ARM_OPERATORS
 
 
 def check_export(variant, output_op, tmp_path, size):
@@ -161,7 +166,7 @@ def test_base_at_its_published_size(output_op, tmp_path):
     check_export("pp_mobileseg_base", output_op, tmp_path, (512, 512))
 
 
-@pytest.mark.parametrize("variant", [pytest.param(v, marks=EVERY_RUN.get(v, [pytest.mark.matrix])) for v in VARIANTS])
+@pytest.mark.parametrize("variant", [pytest.param(v, marks=marks(v)) for v in VARIANTS])
 def test_open_sizes_export(variant, tmp_path):
     model = filled(variant)
     config = export(model, "vim_exact", [None, 3, None, None], tmp_path, model.num_classes).config

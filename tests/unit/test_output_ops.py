@@ -44,6 +44,16 @@ def test_exact_vim_equals_argmax_on_random_and_tied_logits(
     assert_exact(logits, list(size), align_corners)
 
 
+def test_exact_vim_allows_for_rounding():
+    """Logits a few roundings apart: what wins a pixel is decided by how interpolation rounds."""
+    rng = np.random.RandomState(0)
+    for _ in range(400):
+        height, width, rows, columns = rng.randint(1, 7), rng.randint(1, 7), rng.randint(1, 40), rng.randint(1, 40)
+        value = np.float32(rng.uniform(0.5, 2.0))
+        logits = value + rng.randint(-2, 3, (1, 4, height, width)) * np.spacing(value)
+        assert_exact(paddle.to_tensor(logits.astype("float32")), [rows, columns], bool(rng.randint(2)))
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_exact_vim_keeps_a_class_that_wins_only_between_pixels(align_corners):
     # Class 2 is second at every decoder pixel, and first halfway between them.

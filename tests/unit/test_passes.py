@@ -1,6 +1,7 @@
 import numpy as np
 import paddle
 import pytest
+from paddle.nn import functional as F
 
 from paddleseg_ext.deploy import passes
 from paddleseg_ext.deploy.program import attribute, read_program, write_program
@@ -56,6 +57,36 @@ def test_passes_keep_what_is_computed(exported, tmp_path):
     assert after["linear_interp_v2"] == 0 and after["reshape2"] == 0
     assert np.allclose(run(program, tmp_path, x), expected, atol=1e-6)
     assert passes.optimise(program) == dict.fromkeys(changed, 0)
+
+
+def test_what_was_folded_is_gone_and_paddles_notes_follow(exported, tmp_path):
+    before = read_program(exported[0])
+    after = read_program(exported[0])
+    passes.optimise(after)
+    write_program(after, tmp_path)
+    again = read_program(tmp_path)
+    assert again.params.keys() == again.info.keys() == after.params.keys()
+    (gone,) = before.params.keys() - again.params.keys()
+    assert before.params[gone].shape == (1, 4, 16)
+
+
+def test_an_interpolation_of_the_other_kind_is_folded_as_it_is(tmp_path):
+    class Other(Net):
+        def forward(self, x):
+            x = self.conv(x).mean(-1)
+            size, mode = [x.shape[2]], "linear"
+            stretched = F.interpolate(self.position.pos_embed, size, mode=mode, align_mode=1, data_format="NCW")
+            return x + stretched
+
+    net, x = Other(), paddle.randn([1, 3, 24, 20])
+    net.eval()
+    spec = [paddle.static.InputSpec([1, 3, 24, 20], "float32", name="x")]
+    paddle.jit.save(
+        paddle.jit.to_static(net, input_spec=spec, full_graph=True), str(tmp_path / "model"), clip_extra=False
+    )
+    program = read_program(tmp_path)
+    assert passes.fold_constant_interpolation(program) == 1
+    assert np.allclose(run(program, tmp_path, x), net(x).numpy(), atol=1e-6)
 
 
 def test_every_relu6_has_a_threshold_for_opt(exported):
