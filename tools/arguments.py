@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+DEFAULT_DEVICE = "gpu"
 DEVICES = ("cpu", "gpu", "xpu", "npu", "mlu")
 OUTPUT_OPS = ("argmax", "softmax", "none", "vim", "vim_exact", "decoder")
 
@@ -20,7 +21,9 @@ def new_parser(description: str, device: bool = True) -> argparse.ArgumentParser
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("--config", required=True, help="the yaml of the model")
     if device:
-        parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu falls back to the CPU, saying so")
+        parser.add_argument(
+            "--device", default=DEFAULT_DEVICE, choices=DEVICES, help="the CPU where there is none; default gpu"
+        )
     parser.add_argument("--opts", nargs="+", help="override settings of the yaml: model.upsample=vim iters=100 …")
     return parser
 
@@ -45,7 +48,7 @@ def launch(function: Callable[[], object]) -> int:
 def add_test_flags(parser: argparse.ArgumentParser, switch: str) -> None:
     """Adds the flags of test-time augmentation; `switch` is `aug_eval` or `aug_pred`."""
     parser.add_argument(f"--{switch}", action="store_true", help="average over --scales and flips")
-    parser.add_argument("--scales", nargs="+", type=float, default=[1.0], help="scales of the image to average over")
+    parser.add_argument("--scales", nargs="+", type=float, help="scales of the image to average over; default 1.0")
     parser.add_argument("--flip_horizontal", action="store_true")
     parser.add_argument("--flip_vertical", action="store_true")
     parser.add_argument("--is_slide", action="store_true", help="infer by sliding window")
@@ -54,12 +57,19 @@ def add_test_flags(parser: argparse.ArgumentParser, switch: str) -> None:
     parser.add_argument("--data_format", default="NCHW", choices=("NCHW",), help="kept for PaddleSeg's command lines")
 
 
-def test_settings(args: argparse.Namespace, switch: str, from_yaml: dict) -> dict:
+def merged_test_config(args: argparse.Namespace, switch: str, from_yaml: dict) -> dict:
     """The yaml's `test_config`, overridden by the flags that were given."""
+    from paddleseg_ext.utils.logging import get_logger
+
     settings = dict(from_yaml)
+    needs = {switch: ("scales", "flip_horizontal", "flip_vertical"), "is_slide": ("crop_size", "stride")}
+    for needed, names in needs.items():
+        for name in names:
+            if getattr(args, name) not in (None, False) and not getattr(args, needed):
+                get_logger().warning("--%s has no effect without --%s", name, needed)
     if getattr(args, switch):
         flips = {"flip_horizontal": args.flip_horizontal, "flip_vertical": args.flip_vertical}
-        settings.update(aug_eval=True, scales=args.scales, **flips)
+        settings.update(aug_eval=True, scales=args.scales or [1.0], **flips)
     if args.is_slide:
         settings.update(is_slide=True, crop_size=args.crop_size, stride=args.stride)
     return settings
@@ -78,13 +88,14 @@ def find_config(path: str) -> Path:
 
 
 def set_device(name: str, number: int | None = None) -> str:
-    """Selects the device, of several the numbered one; the CPU, saying so, when there is none. Returns its name."""
+    """Selects the device, of several the numbered one; the CPU when there is none. Returns its name."""
     import paddle
 
     from paddleseg_ext.utils.logging import get_logger
 
     available = {"gpu": paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0, "cpu": True}
     if not available.get(name, name in paddle.device.get_all_custom_device_type()):
-        get_logger().info("no %s here: using the CPU", name)
+        if name != DEFAULT_DEVICE:
+            get_logger().warning("no %s here: using the CPU", name)
         name = "cpu"
     return paddle.set_device(name if number is None or name == "cpu" else f"{name}:{number}")

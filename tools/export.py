@@ -48,8 +48,10 @@ def export(args: argparse.Namespace) -> None:
     report = export_model(
         model, output_op, shape, save_dir, config.num_classes, config.val_dataset_cfg.get("transforms")
     )
-    for name, count in report.passes.items():
-        get_logger().info("%s: %d", name, count)
+    done = [f"{count} {name}" for name, count in report.passes.items() if count]
+    get_logger().info("graph passes: %s", ", ".join(done) or "nothing to do")
+    if None in report.config.input_shape[2:]:
+        get_logger().info("any size is accepted; for Paddle-Lite, export a fixed one with --input_shape 1 3 512 512")
     print(
         f"{save_dir}: {output_op}, {report.config.output_dtype} {report.config.output_shape}, "
         f"{report.operators} operators. Checked with Paddle Inference: {report.agreement}."

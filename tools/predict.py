@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from paddleseg_ext_tools.arguments import add_test_flags, find_config, launch, new_parser, set_device, test_settings
+from paddleseg_ext_tools.arguments import (
+    add_test_flags,
+    find_config,
+    launch,
+    merged_test_config,
+    new_parser,
+    set_device,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -37,7 +44,7 @@ def predict(args: argparse.Namespace) -> None:
     from paddleseg_ext.weights import load_weights
 
     config = Config(find_config(args.config), opts=args.opts)
-    test_config = InferenceOptions.from_dict(test_settings(args, "aug_pred", config.test_config))
+    test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_pred", config.test_config))
     pictures = list_pictures(args.image_path)
     palette(args.custom_color)
     save_dir = writable_dir(args.save_dir)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from paddleseg_ext_tools.arguments import add_test_flags, find_config, launch, new_parser, set_device, test_settings
+from paddleseg_ext_tools.arguments import (
+    add_test_flags,
+    find_config,
+    launch,
+    merged_test_config,
+    new_parser,
+    set_device,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,7 +45,7 @@ def val(args: argparse.Namespace) -> None:
     from paddleseg_ext.weights import load_weights
 
     config = Config(find_config(args.config), opts=args.opts)
-    test_config = InferenceOptions.from_dict(test_settings(args, "aug_eval", config.test_config))
+    test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_eval", config.test_config))
     if args.save_json:
         writable_dir(Path(args.save_json).parent)
     set_device(args.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,7 @@ class Session:
         given, case = self.options.settings, prepared.case
         if not prepared.measured:
             prepared.state_before = self.device.state()
-        settings = Settings(case.threads, given.warmup, given.repeats, given.min_seconds, given.timeout_s)
+        settings = replace(given, threads=case.threads)
         prepared.measured.append(self.device.measure(prepared.nb_file, prepared.input_array, settings))
         result = self._result(prepared)
         key = case.key(self.device.target)

@@ -11,7 +11,7 @@ from typing import Any
 from paddle.optimizer import lr
 from paddleseg.cvlibs import manager
 
-from paddleseg_ext.cvlibs.suggestions import nearest
+from paddleseg_ext.cvlibs.suggestions import closest, nearest
 from paddleseg_ext.errors import ConfigError
 from paddleseg_ext.utils.logging import get_logger
 
@@ -61,7 +61,7 @@ def _check_top_level(content: dict[str, Any]) -> None:
     for key in content:
         if key in known or str(key).startswith("x-"):
             continue
-        if "did you mean" in nearest(str(key), known):
+        if closest(str(key), known):
             raise ConfigError(f"the config has no setting {key!r}{nearest(str(key), known)}")
         get_logger().warning("the config's %r is not used here", key)
 
@@ -84,8 +84,8 @@ def _check_component(where: str, value: Any, components: manager.ComponentManage
         known = components.components_dict
         raise ConfigError(f"{where}.type is {name!r}, which is not registered{nearest(name, known)}")
     _check_signature(where, value, components[name])
-    if "backbone" in value:
-        _check_component(f"{where}.backbone", value["backbone"], manager.BACKBONES)
+    if "backbone" in value and not isinstance(value["backbone"], dict):
+        raise ConfigError(f"{where}.backbone is {value['backbone']!r}; it needs a `type` and its settings")
     for key, item in value.items():
         for index, nested in enumerate(item if isinstance(item, list) else [item]):
             if isinstance(nested, dict) and "type" in nested:
