@@ -76,6 +76,14 @@ def test_a_data_set_smaller_than_a_batch_repeats():
     assert batches(dataset=Numbers(2), iters=2)[0].shape[0] == 3
 
 
+def test_a_half_read_epoch_leaves_no_worker_behind():
+    reading = training_batches(Numbers(), TrainingOrder(10, 2, 50, seed=3), num_workers=2)
+    next(reading)
+    assert len(multiprocessing.active_children()) == 2
+    reading.close()
+    assert not multiprocessing.active_children()
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.timeout(60)
 def test_a_broken_sample_is_named_and_nothing_hangs(num_workers):
