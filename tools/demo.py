@@ -116,7 +116,7 @@ class Demo:
 
     def _train(self) -> None:
         folder = self.folder / "train"
-        length, warmup = ["--save_interval=110"], []
+        length, warmup = ["--save_interval=95"], []
         if self.args.fast:
             # Batch norm statistics need some fifty iterations to be of use: many small ones.
             length, warmup = ["--iters=60", "--save_interval=60", "--batch_size=2"], ["lr_scheduler.warmup_iters=8"]
