@@ -124,7 +124,7 @@ def _run_lite(nb_file: Path, folder: Path):
 
 
 def _time(args: argparse.Namespace, folder: Path) -> dict[str, dict]:
-    """Median and all runs in ms by operator, in turns on the image that costs VIM most; `valid` as the tool judges it."""
+    """Median and all runs in ms by operator, in turns on the image that costs VIM most; `valid` as the tool says."""
     script, result = resource("deploy/lite/benchmark.py"), folder / "lite.txt"
     flags = [f"--models_dir={folder / 'models'}", f"--input={folder / 'timed.npy'}", f"--result_file={result}"]
     subprocess.run(
