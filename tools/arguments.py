@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-DEFAULT_DEVICE = "gpu"
 DEVICES = ("cpu", "gpu", "xpu", "npu", "mlu")
 OUTPUT_OPS = ("argmax", "softmax", "none", "vim", "vim_exact", "decoder")
 
@@ -21,9 +20,7 @@ def new_parser(description: str, device: bool = True) -> argparse.ArgumentParser
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("--config", required=True, help="the yaml of the model")
     if device:
-        parser.add_argument(
-            "--device", default=DEFAULT_DEVICE, choices=DEVICES, help="the CPU where there is none; default gpu"
-        )
+        parser.add_argument("--device", default="gpu", choices=DEVICES, help="the CPU, saying so, where there is none")
     parser.add_argument("--opts", nargs="+", help="override settings of the yaml: model.upsample=vim iters=100 …")
     return parser
 
@@ -88,14 +85,13 @@ def find_config(path: str) -> Path:
 
 
 def set_device(name: str, number: int | None = None) -> str:
-    """Selects the device, of several the numbered one; the CPU when there is none. Returns its name."""
+    """Selects the device, of several the numbered one; the CPU, saying so, when there is none. Returns its name."""
     import paddle
 
     from paddleseg_ext.utils.logging import get_logger
 
     available = {"gpu": paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0, "cpu": True}
     if not available.get(name, name in paddle.device.get_all_custom_device_type()):
-        if name != DEFAULT_DEVICE:
-            get_logger().warning("no %s here: using the CPU", name)
+        get_logger().info("no %s here: using the CPU", name)
         name = "cpu"
     return paddle.set_device(name if number is None or name == "cpu" else f"{name}:{number}")

@@ -116,10 +116,11 @@ class Demo:
 
     def _train(self) -> None:
         folder = self.folder / "train"
-        length, warmup = ["--save_interval=95"], []
+        length, crops = ["--save_interval=95"], []
         if self.args.fast:
             # Batch norm statistics need some fifty iterations to be of use: many small ones.
-            length, warmup = ["--iters=60", "--save_interval=60", "--batch_size=2"], ["lr_scheduler.warmup_iters=8"]
+            length = ["--iters=70", "--save_interval=70", "--batch_size=2"]
+            crops = ["train_dataset.transforms.0.crop_size=[128,128]"]
         flags = [
             f"--config={self.config}",
             f"--save_dir={folder}",
@@ -129,7 +130,7 @@ class Demo:
             "--keep_checkpoint_max=1",
             "--device=cpu",
         ]
-        _call("train", train.main, [*flags, *length, "--opts", *self.opts, *warmup])
+        _call("train", train.main, [*flags, *length, "--opts", *self.opts, *crops])
 
     def _validate(self) -> None:
         flags = [f"--config={self.config}", f"--model_path={self.weights}", f"--save_json={self.folder / 'val.json'}"]
