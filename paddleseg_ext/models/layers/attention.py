@@ -9,10 +9,9 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddleseg_ext.models.layers.activation import HardSigmoid, activation
-from paddleseg_ext.models.layers.conv import ConvBNAct
+from paddleseg_ext.models.layers.conv import C_BN, ConvBNAct, Names
 from paddleseg_ext.models.layers.resize import resize
 
-CHECKPOINT_NAMES = ("c", "bn")
 POSITIONS = 16
 
 
@@ -38,17 +37,19 @@ class SeaAttention(nn.Layer):
     With `stride=2` the attention works at half the resolution and its result is resized back.
     """
 
-    def __init__(self, channels: int, key_dim: int, num_heads: int, attn_ratio: float, act: str, stride: int = 1):
+    def __init__(self, channels: int, key_dim: int, num_heads: int, attn_ratio: float, act: str, stride: int = 1,
+                 names: Names = C_BN):  # fmt: skip
         super().__init__()
+        self.names = names
         self.num_heads = num_heads
         self.scale = key_dim**-0.5
         self.qk_channels = key_dim * num_heads
         self.v_channels = int(attn_ratio * key_dim) * num_heads
         qk, v = self.qk_channels, self.v_channels
 
-        self.to_q = ConvBNAct(channels, qk, names=CHECKPOINT_NAMES)
-        self.to_k = ConvBNAct(channels, qk, names=CHECKPOINT_NAMES)
-        self.to_v = ConvBNAct(channels, v, names=CHECKPOINT_NAMES)
+        self.to_q = ConvBNAct(channels, qk, names=names)
+        self.to_k = ConvBNAct(channels, qk, names=names)
+        self.to_v = ConvBNAct(channels, v, names=names)
         self.stride = stride
         if stride > 1:
             self.stride_conv = nn.Sequential(
@@ -63,14 +64,13 @@ class SeaAttention(nn.Layer):
         self.pos_emb_columnq = AxialPositionEmbedding(qk)
         self.pos_emb_columnk = AxialPositionEmbedding(qk)
         local = 2 * qk + v
-        self.dwconv = ConvBNAct(local, local, 3, groups=local, names=CHECKPOINT_NAMES)
+        self.dwconv = ConvBNAct(local, local, 3, groups=local, names=names)
         self.act = activation(act)
-        self.pwconv = ConvBNAct(local, channels, names=CHECKPOINT_NAMES)
+        self.pwconv = ConvBNAct(local, channels, names=names)
         self.gate = HardSigmoid()
 
-    @staticmethod
-    def _projection(in_channels: int, out_channels: int, act: str) -> nn.Sequential:
-        conv = ConvBNAct(in_channels, out_channels, norm_weight=0.0, names=CHECKPOINT_NAMES)
+    def _projection(self, in_channels: int, out_channels: int, act: str) -> nn.Sequential:
+        conv = ConvBNAct(in_channels, out_channels, norm_weight=0.0, names=self.names)
         return nn.Sequential(activation(act), conv)
 
     def _heads(self, x: Tensor, channels: int) -> Tensor:

@@ -6,13 +6,20 @@ from paddle.regularizer import L2Decay
 
 from paddleseg_ext.models.layers.activation import activation
 
+Names = tuple[str, str]
+# How checkpoints call a convolution and its norm: most of PaddleSeg, its transformers, its layer library.
+CONV_BN: Names = ("conv", "bn")
+C_BN: Names = ("c", "bn")
+CONV_BATCH_NORM: Names = ("_conv", "_batch_norm")
+
 
 class ConvBNAct(nn.Layer):
     """Convolution, batch normalisation, activation.
 
     Padding keeps the size (divided by the stride) for odd kernels. `names` are the attribute names of
     the convolution and of the norm: each family's checkpoints spell them differently, and they are part
-    of the state dict. `norm_weight` initialises the norm's scale; 0 makes a residual branch start as
+    of the state dict. So is the `bias` that some of PaddleSeg's convolutions have before a norm, to no
+    effect. `norm_weight` initialises the norm's scale; 0 makes a residual branch start as
     identity. With `norm_decay=False` a coupled L2 weight decay leaves the norm alone.
     """
 
@@ -25,9 +32,11 @@ class ConvBNAct(nn.Layer):
         groups: int = 1,
         act: str | None = None,
         *,
+        dilation: int = 1,
+        bias: bool = False,
         norm_weight: float = 1.0,
         norm_decay: bool = True,
-        names: tuple[str, str] = ("conv", "bn"),
+        names: Names = CONV_BN,
     ):
         super().__init__()
         self._names = names
@@ -36,9 +45,10 @@ class ConvBNAct(nn.Layer):
             out_channels,
             kernel_size,
             stride=stride,
-            padding=kernel_size // 2,
+            padding=kernel_size // 2 * dilation,
+            dilation=dilation,
             groups=groups,
-            bias_attr=False,
+            bias_attr=None if bias else False,
         )
         regularizer = None if norm_decay else L2Decay(0.0)
         norm = nn.BatchNorm2D(

@@ -1,7 +1,7 @@
 """MobileNetV3 blocks (Howard et al. 2019, §5) and the convolutional feed-forward of mobile transformers.
 
-Attribute names are those of the PaddleSeg checkpoints of StrideFormer: `c`/`bn` inside a convolution,
-`expand_conv`, `bottleneck_conv`, `mid_se`, `linear_conv` inside a block.
+Attribute names are those of PaddleSeg's checkpoints: `expand_conv`, `bottleneck_conv`, `mid_se`, `linear_conv`
+inside a block; how a convolution and its norm are called differs and is an argument.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,7 @@ from typing import NamedTuple
 from paddle import Tensor, nn
 
 from paddleseg_ext.models.layers.activation import HardSigmoid, activation
-from paddleseg_ext.models.layers.conv import ConvBNAct
-
-CHECKPOINT_NAMES = ("c", "bn")
+from paddleseg_ext.models.layers.conv import C_BN, ConvBNAct, Names
 
 
 class BlockConfig(NamedTuple):
@@ -24,6 +22,7 @@ class BlockConfig(NamedTuple):
     use_se: bool
     act: str
     stride: int
+    dilation: int = 1
 
 
 class SqueezeExcitation(nn.Layer):
@@ -45,13 +44,15 @@ class SqueezeExcitation(nn.Layer):
 class InvertedResidual(nn.Layer):
     """Expand, depthwise, optional squeeze-excitation, project; residual where the shape allows it."""
 
-    def __init__(self, in_channels: int, config: BlockConfig):
+    def __init__(self, in_channels: int, config: BlockConfig, names: Names = C_BN):
         super().__init__()
-        k, expand, out_channels, use_se, act, stride = config
-        options = {"names": CHECKPOINT_NAMES, "norm_decay": False}
+        k, expand, out_channels, use_se, act, stride, dilation = config
+        options = {"names": names, "norm_decay": False}
         self.has_shortcut = stride == 1 and in_channels == out_channels
         self.expand_conv = ConvBNAct(in_channels, expand, act=act, **options)
-        self.bottleneck_conv = ConvBNAct(expand, expand, k, stride, groups=expand, act=act, **options)
+        self.bottleneck_conv = ConvBNAct(
+            expand, expand, k, stride, groups=expand, act=act, dilation=dilation, **options
+        )
         self.mid_se = SqueezeExcitation(expand) if use_se else None
         self.linear_conv = ConvBNAct(expand, out_channels, **options)
 
@@ -71,9 +72,7 @@ class MobileNetV3Stage(nn.Layer):
         super().__init__()
         self.has_stem = stem_channels is not None
         if stem_channels is not None:
-            self.conv = ConvBNAct(
-                in_channels, stem_channels, 3, 2, act="hardswish", names=CHECKPOINT_NAMES, norm_decay=False
-            )
+            self.conv = ConvBNAct(in_channels, stem_channels, 3, 2, act="hardswish", names=C_BN, norm_decay=False)
             in_channels = stem_channels
         self.blocks = nn.LayerList()
         for config in blocks:
@@ -92,12 +91,12 @@ class MobileNetV3Stage(nn.Layer):
 class ConvFFN(nn.Layer):
     """Feed-forward of a mobile transformer block: 1x1 expand, 3x3 depthwise, activation, 1x1 project."""
 
-    def __init__(self, channels: int, hidden_channels: int, act: str):
+    def __init__(self, channels: int, hidden_channels: int, act: str, names: Names = C_BN):
         super().__init__()
-        self.fc1 = ConvBNAct(channels, hidden_channels, names=CHECKPOINT_NAMES)
+        self.fc1 = ConvBNAct(channels, hidden_channels, names=names)
         self.dwconv = nn.Conv2D(hidden_channels, hidden_channels, 3, padding=1, groups=hidden_channels)
         self.act = activation(act)
-        self.fc2 = ConvBNAct(hidden_channels, channels, names=CHECKPOINT_NAMES)
+        self.fc2 = ConvBNAct(hidden_channels, channels, names=names)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> [B, C, H, W]."""
