@@ -5,7 +5,7 @@ PHOTO ?=
 demo_flags := $(if $(filter-out 0,$(FAST)),--fast) $(if $(PHOTO),--photo "$(PHOTO)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check matrix lock clean
+.PHONY: help setup demo cpp test check matrix lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -15,6 +15,11 @@ setup: ## create or repair .venv from requirements.lock (PYTHON=... names the in
 
 demo: setup ## data, training, export, Paddle-Lite, report.html (FAST=1: a minute; PHOTO=path: predicts it too)
 	@$(PY) tools/demo.py $(demo_flags)
+
+cpp: setup ## the C++ program build/cpp/segment, from the wheels in .venv (deploy/cpp/README.md names the Debian packages)
+	@command -v cmake >/dev/null || { echo "make cpp needs cmake; deploy/cpp/README.md has the apt line" >&2; exit 1; }
+	@cmake -S deploy/cpp -B build/cpp -DPython="$(CURDIR)/$(PY)"
+	@MAKEFLAGS=--no-print-directory cmake --build build/cpp --parallel 2
 
 test: setup ## the tests, without the matrix
 	@$(PY) -m pytest -q -m "not matrix"

@@ -1,0 +1,28 @@
+// A photograph in, labels at its size out.
+#pragma once
+
+#include <memory>
+#include <opencv2/core.hpp>
+
+#include "backend.hpp"
+#include "deploy_config.hpp"
+#include "latency.hpp"
+
+namespace segment {
+
+class Segmenter {
+ public:
+  Segmenter(DeployConfig config, std::unique_ptr<Backend> backend);
+
+  // Labels of `photo`, which read_image() gave. Throws Error.
+  cv::Mat1i segment(const cv::Mat& photo, Times& times) const;
+
+  // The channels photographs must be read with: 3 or 1.
+  int channels() const { return config_.input_shape[1]; }
+
+ private:
+  DeployConfig config_;
+  std::unique_ptr<Backend> backend_;
+};
+
+}  // namespace segment
