@@ -82,9 +82,6 @@ Arguments parse_arguments(int argc, char** argv) {
   if (optind < argc) fail(std::string("unexpected ") + argv[optind]);
   if (arguments.config.empty()) fail("--config is missing: an exported folder");
   if (arguments.image_path.empty()) fail("--image_path is missing: a picture, a folder, or a text file of paths");
-  if (arguments.backend != "paddle" && arguments.backend != "openvino") {
-    fail("--backend is paddle or openvino, got " + arguments.backend);
-  }
   arguments.warmup = warmup >= 0 ? warmup : is_benchmark ? kBenchmarkWarmup : 0;
   arguments.repeats = repeats >= 1 ? repeats : is_benchmark ? kBenchmarkRepeats : 1;
   return arguments;
@@ -98,7 +95,7 @@ std::string usage() {
   --config FOLDER       an exported folder, or its deploy.yaml
   --image_path PATH     a picture, a folder of them, or a text file of paths
   --save_dir FOLDER     where the masks go, as palette PNGs (output/cpp)
-  --backend NAME        paddle or openvino (paddle)
+  --backend NAME        paddle, openvino, or what else was built (paddle)
   --graph FILE          another graph than deploy.yaml names, such as model.onnx for openvino
   --threads N           of the runtime and of image processing (1)
   --warmup N            uncounted runs of each picture (0)

@@ -34,7 +34,7 @@ class Backend {
 using CreateBackend = Backend*(const Graph&);
 inline constexpr const char* kCreateBackend = "segment_create_backend";
 
-// Loads the backend `name` ("paddle", "openvino") and the graph. Throws Error.
+// Loads the backend `name` ("paddle", "openvino") and the graph. Throws Error: kUsage for a backend that was not built.
 std::unique_ptr<Backend> create_backend(const std::string& name, const Graph& graph);
 
 }  // namespace segment
