@@ -1,0 +1,150 @@
+"""The C++ program gives the labels that Python gives for the same photograph."""
+
+import json
+
+import numpy as np
+import pytest
+from deploy_cpp.conftest import BACKENDS, NORMALIZE, input_shape, transforms
+from deploy_cpp.expected import labels_of_labels, labels_of_scores, prepare, restore
+from PIL import Image
+
+from paddleseg_ext.core.predict import palette, write_labels
+from paddleseg_ext.deploy import run_static
+from paddleseg_ext.deploy.output_ops import LABEL_OPS
+from paddleseg_ext.utils.child import run_child
+
+pytestmark = pytest.mark.timeout(900)  # the first test builds the program
+
+MIN_EQUAL = 0.999
+
+
+def check(photos, masks, mask_of, reference):
+    for path in sorted(photos.iterdir()):
+        expected, actual = reference(path), mask_of(masks / f"{path.stem}.png")
+        assert actual.shape == expected.shape
+        equal = float((actual == expected).mean())
+        assert equal >= MIN_EQUAL, f"{path.name}: {100 * equal:.3f} % of the labels are equal"
+        assert len(np.unique(expected)) > 2
+
+
+def expected(network, output_op, path):
+    sample = prepare(path, transforms(output_op), input_shape(output_op)[2:])
+    return labels_of_labels(network, output_op, sample) if output_op in LABEL_OPS else labels_of_scores(network, sample)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("output_op", ["argmax", "vim", "vim_exact", "none", "decoder"])
+def test_three_photographs(segment, exported, network, photos, mask_of, tmp_path, output_op, backend):
+    folder = exported(output_op)
+    done = segment(
+        "--config", folder, "--image_path", photos, "--save_dir", tmp_path, "--backend", backend, "--threads", 2,
+    )  # fmt: skip
+    assert f"2 threads: {folder}/model.pdmodel, {output_op}, 150 classes" in done.stdout
+    check(photos, tmp_path, mask_of, lambda path: expected(network, output_op, path))
+
+
+def test_every_pixel_is_that_of_paddle_inference_in_python(segment, exported, photos, mask_of, tmp_path):
+    """Reading, transforms and arithmetic are then the same, not merely close."""
+    folder = exported("argmax")
+    segment("--config", folder, "--image_path", photos, "--save_dir", tmp_path)
+    for path in sorted(photos.iterdir()):
+        sample = prepare(path, transforms("argmax"))
+        np.save(tmp_path / "in.npy", sample["img"][np.newaxis])
+        files = {"model": folder / "model.pdmodel", "params": folder / "model.pdiparams"}
+        files |= {"input": tmp_path / "in.npy", "output": tmp_path / "out.npz"}
+        run_child(run_static.__file__, [f"--{key}={file}" for key, file in files.items()])
+        with np.load(tmp_path / "out.npz") as outputs:
+            expected = restore(outputs["output0"][0], sample["trans_info"])
+        assert (mask_of(tmp_path / f"{path.stem}.png") == expected).all()
+
+
+TRANSFORMS = {
+    "nearest": [{"type": "Resize", "target_size": [81, 33], "interp": "NEAREST"}],
+    "cubic": [{"type": "Resize", "target_size": [90, 140], "interp": "CUBIC"}],
+    "area": [{"type": "Resize", "target_size": [50, 30], "interp": "AREA"}],
+    "lanczos": [{"type": "Resize", "target_size": [133, 99], "interp": "LANCZOS4"}],
+    "keep ratio": [{"type": "Resize", "target_size": [101, 55], "keep_ratio": True}],
+    "divisor": [{"type": "Resize", "target_size": [70, 41], "keep_ratio": False, "size_divisor": 16}],
+    "rounds to even": [{"type": "Resize", "target_size": [50, 50], "keep_ratio": True}],
+    "by long": [{"type": "ResizeByLong", "long_size": 83}],
+    "by short": [{"type": "ResizeByShort", "short_size": 61}],
+    "by short, bounded": [{"type": "ResizeByShort", "short_size": 61, "max_size": 70}],
+    "limit, shrinks": [{"type": "LimitLong", "max_long": 60}],
+    "limit, grows": [{"type": "LimitLong", "min_long": 140, "max_long": 300}],
+    "limit, keeps": [{"type": "LimitLong", "min_long": 20, "max_long": 300}],
+    "padding": [{"type": "Padding", "target_size": [210, 220], "im_padding_value": 30.5}],
+    "aspect ratio": [{"type": "PaddingByAspectRatio", "aspect_ratio": 1.7, "label_padding_value": 3}],
+    "several": [
+        {"type": "ResizeByLong", "long_size": 83},
+        {"type": "Padding", "target_size": [97, 91]},
+        {"type": "Resize", "target_size": [64, 48]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms(segment, model, describe, levels, photos, mask_of, tmp_path, name):
+    steps = [*TRANSFORMS[name], NORMALIZE]
+    describe(transforms=steps)
+    segment("--config", model, "--image_path", photos, "--save_dir", tmp_path / "out")
+    check(photos, tmp_path / "out", mask_of, lambda path: labels_of_scores(levels, prepare(path, steps)))
+
+
+def test_normalize_of_one_number_and_bgr(segment, model, describe, levels, photos, mask_of, tmp_path):
+    steps = [{"type": "Normalize", "mean": [0.4], "std": [0.25]}]
+    describe(transforms=steps, color_order="BGR")
+    segment("--config", model / "deploy.yaml", "--image_path", photos, "--save_dir", tmp_path / "out")
+
+    def reference(path):
+        sample = prepare(path, steps)
+        return labels_of_scores(levels, {**sample, "img": np.ascontiguousarray(sample["img"][::-1])})
+
+    check(photos, tmp_path / "out", mask_of, reference)
+
+
+def test_the_mask_is_the_file_that_predict_writes(segment, model, photo, tmp_path, mask_of):
+    segment("--config", model, "--image_path", photo, "--save_dir", tmp_path / "out")
+    labels = mask_of(tmp_path / "out" / "photo.png")
+    write_labels(tmp_path / "python.png", labels, palette())
+    with Image.open(tmp_path / "python.png") as ours, Image.open(tmp_path / "out" / "photo.png") as theirs:
+        assert ours.getpalette() == theirs.getpalette() and len(theirs.getpalette()) == 768
+        assert ours.size == theirs.size == (67, 45)
+
+
+def test_a_yaml_of_paddleseg(segment, model, photo, tmp_path, levels, mask_of):
+    """It says less, and an input of any size as -1."""
+    (model / "deploy.yaml").write_text(
+        "Deploy:\n  input_shape: [-1, 3, -1, -1]\n  model: model.pdmodel\n  params: model.pdiparams\n"
+        "  output_dtype: float32\n  output_op: none\n  transforms: [{type: Normalize}]\n"
+    )
+    segment("--config", model, "--image_path", photo, "--save_dir", tmp_path / "out")
+    expected = labels_of_scores(levels, prepare(photo, [{"type": "Normalize"}]))
+    assert (mask_of(tmp_path / "out" / "photo.png") == expected).mean() >= MIN_EQUAL
+
+
+def test_onnx(segment, exported, photos, mask_of, tmp_path):
+    paddle2onnx = pytest.importorskip("paddle2onnx")
+    folder = exported("vim_exact")
+    paddle2onnx.export(str(folder / "model.pdmodel"), str(folder / "model.pdiparams"), str(tmp_path / "model.onnx"), 13)
+    common = ("--config", folder, "--image_path", photos, "--backend", "openvino")
+    segment(*common, "--save_dir", tmp_path / "paddle")
+    segment(*common, "--save_dir", tmp_path / "onnx", "--graph", tmp_path / "model.onnx")
+    check(photos, tmp_path / "onnx", mask_of, lambda path: mask_of(tmp_path / "paddle" / f"{path.stem}.png"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_times(segment, model, photos, tmp_path, backend):
+    done = segment(
+        "--config", model, "--image_path", photos, "--save_dir", tmp_path / "out", "--backend", backend,
+        "--benchmark", "--repeats", 3, "--json", tmp_path / "times.json",
+    )  # fmt: skip
+    report = json.loads((tmp_path / "times.json").read_text())
+    assert (report["warmup"], report["repeats"], report["threads"]) == (10, 3, 1)
+    for phase in ("preprocessing_ms", "inference_ms", "postprocessing_ms", "total_ms"):
+        assert len(report[phase]) == 9 and min(report[phase]) > 0
+    parts = sum(np.array(report[f"{phase}_ms"]) for phase in ("preprocessing", "inference", "postprocessing"))
+    assert np.allclose(parts, report["total_ms"], rtol=1e-4)
+    assert report["init_ms"] > 0 and report["first_ms"] > 0 and report["peak_memory_mb"] > 10
+    assert report["runtime"].startswith({"paddle": "Paddle Inference 2.6", "openvino": "OpenVINO 20"}[backend])
+    assert [picture["width"] for picture in report["pictures"]] == [131, 203, 119]
+    assert "9 counted runs" in done.stdout and "median" in done.stdout
