@@ -73,12 +73,12 @@ def program():
 
 
 @pytest.fixture
-def segment(program):
-    """Runs the program as a user would; returns the finished process."""
+def segment(program, tmp_path):
+    """Runs the program as a user would, in an empty folder; returns the finished process."""
 
     def run(*arguments, code=0):
         command = [str(program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=200)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=200, cwd=tmp_path)
         codes = code if isinstance(code, tuple) else (code,)
         assert done.returncode in codes, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

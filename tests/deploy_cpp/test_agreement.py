@@ -1,6 +1,8 @@
 """The C++ program gives the labels that Python gives for the same photograph."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 from paddleseg_ext.core.predict import palette, write_labels
 from paddleseg_ext.deploy import run_static
+from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml, write_deploy_yaml
 from paddleseg_ext.deploy.output_ops import LABEL_OPS
 from paddleseg_ext.utils.child import run_child
 
@@ -41,6 +44,16 @@ def test_three_photographs(segment, exported, network, photos, mask_of, tmp_path
     )  # fmt: skip
     assert f"2 threads: {folder}/model.pdmodel, {output_op}, 150 classes" in done.stdout
     check(photos, tmp_path, mask_of, lambda path: expected(network, output_op, path))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_labels_are_those_of_predict_where_nothing_is_resized(
+    segment, exported, network, photos, mask_of, tmp_path, backend
+):
+    model = shutil.copytree(exported("argmax"), tmp_path / "model")
+    write_deploy_yaml(replace(read_deploy_yaml(model), transforms=[NORMALIZE]), model)
+    segment("--config", model, "--image_path", photos, "--save_dir", tmp_path / "out", "--backend", backend)
+    check(photos, tmp_path / "out", mask_of, lambda path: labels_of_scores(network, prepare(path, [NORMALIZE])))
 
 
 def test_every_pixel_is_that_of_paddle_inference_in_python(segment, exported, photos, mask_of, tmp_path):
