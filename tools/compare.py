@@ -3,7 +3,8 @@
     python tools/compare.py                      the published tables of PP-MobileSeg, measured on this machine
     python tools/compare.py --config a.yml b.yml --model_path a.yml=a.pdparams --runtimes lite --output_op argmax vim
 
-Writes compare.md, .csv, .json (every single run) and .html to --save_dir, the exported models to its models/.
+Writes compare.md, .csv, .json (every single run), .html and the picture of each table to --save_dir, and the exported
+models to its models/.
 Weights that are given are used, and evaluated where the config's validation data are there. Without any, weights
 are made for timing: they say nothing about accuracy, and the mIoU is the authors' and marked so.
 
@@ -116,7 +117,7 @@ def compare(args: argparse.Namespace) -> int:
     pairs = [(system, runtime) for system in systems for runtime in runtimes]
     _measure(args, pairs + [(decoder, runtimes[0]) for decoder in alone])
     conditions = _conditions(args, runtimes, load, time.monotonic() - started)
-    comparison = _comparison(rows, catalogue, runtimes, args, conditions, decoders)
+    comparison = _comparison(rows, catalogue, runtimes, conditions, decoders)
     _write(comparison, folder, picture)
     print(markdown(comparison))
     print(folder / "compare.html")
@@ -163,14 +164,13 @@ def _comparison(
     rows: Sequence[Row],
     catalogue: Any,
     runtimes: Sequence[Runtime],
-    args: argparse.Namespace,
     conditions: Sequence[tuple[str, str]],
     decoders: dict[Any, System],
 ) -> Comparison:
     from paddleseg_ext_tools.compare_report import Comparison
 
     titles = [(runtime.key, runtime.title) for runtime in runtimes]
-    return Comparison(rows, catalogue, titles, tuple(args.size), conditions, decoders)
+    return Comparison(rows, catalogue, titles, conditions, decoders)
 
 
 def _conditions(
@@ -188,7 +188,7 @@ def _conditions(
         each = f"{args.rounds} rounds of at least {args.repeats} runs and {args.min_seconds:g} s, {args.warmup} before"
         found |= {"Measured": f"{each}; systems and runtimes in turns", "Threads": str(args.threads)}
         found["Load average"] = f"{load[0]:.2f} before, {os.getloadavg()[0]:.2f} after, a minute's mean"
-    found["Picture"] = args.image or "a drawn scene"
+    found["Picture"] = f"{args.image or 'a drawn scene'} at {args.size[1]}x{args.size[0]}"
     return list(found.items())
 
 
@@ -203,6 +203,7 @@ def _version(package: str) -> str:
 
 def _write(comparison: Comparison, folder: Path, picture: Any) -> None:
     from paddleseg_ext.errors import DataError
+    from paddleseg_ext_tools.compare_figures import pareto_figure
     from paddleseg_ext_tools.compare_page import html
     from paddleseg_ext_tools.compare_report import as_csv, as_json, markdown
 
@@ -210,6 +211,9 @@ def _write(comparison: Comparison, folder: Path, picture: Any) -> None:
         for name, text in (("md", markdown(comparison)), ("csv", as_csv(comparison)), ("json", as_json(comparison))):
             (folder / f"compare.{name}").write_text(text, encoding="utf-8")
         (folder / "compare.html").write_text(html(comparison, picture), encoding="utf-8")
+        for table in comparison.tables():
+            if (figure := pareto_figure(comparison, table)) is not None:
+                figure.savefig(folder / f"pareto_{table}.png", dpi=150)
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror}") from error
 

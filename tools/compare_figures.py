@@ -68,30 +68,43 @@ def front(found: Sequence[Point]) -> list[Point]:
 
 
 def pareto(comparison: Comparison, table: str) -> Markup | None:
+    """`pareto_figure` for the page; None without points."""
+    figure = pareto_figure(comparison, table)
+    if figure is None:
+        return None
+    said = "; ".join(
+        f"{title}: " + ", ".join(f"{p.name} {p.ms:.0f} ms {p.miou:.1f} %" for p in found)
+        for title, found in _panels(comparison, table).items()
+    )
+    return inline_svg(figure, f"pareto-{table}", f"Latency against mIoU. {said}")
+
+
+def pareto_figure(comparison: Comparison, table: str) -> Figure | None:
     """Latency against mIoU, the published and each runtime's; the area is the parameters. None without points."""
-    titles = {PUBLISHED: "Published: Snapdragon 855", **dict(comparison.runtimes)}
-    panels = {key: found for key in titles if (found := points(comparison, table, key))}
+    panels = _panels(comparison, table)
     if not panels:
         return None
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
+    wide, high = 5.0 * columns, 3.5 * rows
     with matplotlib.rc_context(FIGURE_STYLE):
-        figure = Figure(figsize=(5.0 * columns, 3.5 * rows))
+        figure = Figure(figsize=(wide, high))
         figure.subplots_adjust(
-            left=0.55 / (5.0 * columns), right=0.99, top=1 - 0.35 / (3.5 * rows), bottom=0.5 / (3.5 * rows),
-            wspace=0.13, hspace=0.34,
-        )  # fmt: skip
-        for number, (key, found) in enumerate(panels.items(), start=1):
-            axes = figure.add_subplot(rows, columns, number)
-            axes.set_title(titles[key], pad=6)
-            axes.set_xlabel("milliseconds, one thread")
-            axes.set_ylabel("mIoU, %" if number % columns == 1 or columns == 1 else "")
+            left=0.55 / wide, right=1 - 0.1 / wide, top=1 - 0.35 / high, bottom=0.5 / high, wspace=0.13, hspace=0.34
+        )
+        for number, (title, found) in enumerate(panels.items()):
+            axes = figure.add_subplot(rows, columns, number + 1)
+            axes.set_title(title, pad=6)
+            axes.set_xlabel("milliseconds")
+            axes.set_ylabel("" if number % columns else "mIoU, %")
             _panel(axes, found)
-    said = "; ".join(
-        f"{titles[key]}: " + ", ".join(f"{p.name} {p.ms:.0f} ms {p.miou:.1f} %" for p in found)
-        for key, found in panels.items()
-    )
-    return inline_svg(figure, f"pareto-{table}", f"Latency against mIoU. {said}")
+    return figure
+
+
+def _panels(comparison: Comparison, table: str) -> dict[str, list[Point]]:
+    device = comparison.catalogue.device.partition(" (")[0]
+    titles = {PUBLISHED: f"Published: {device}", **dict(comparison.runtimes)}
+    return {title: found for key, title in titles.items() if (found := points(comparison, table, key))}
 
 
 def _panel(axes: Axes, found: Sequence[Point]) -> None:

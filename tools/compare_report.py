@@ -32,7 +32,6 @@ class Comparison:
     rows: Sequence[Row]
     catalogue: Catalogue
     runtimes: Sequence[tuple[str, str]]
-    size: tuple[int, int]
     conditions: Sequence[tuple[str, str]]
     decoders: dict[Any, System] = dataclasses.field(default_factory=dict)
 
@@ -177,14 +176,13 @@ def counting(rows: Sequence[Row]) -> list[str]:
 
 def explanations(comparison: Comparison) -> list[str]:
     """What a reader must know to read the tables."""
-    height, width = comparison.size
     probed = any(row.system.prepared and row.system.prepared.weights != row.system.weights for row in comparison.rows)
     lines = [
         f"{PUBLISHED_MARK} The authors' figure, not measured here. Published milliseconds: "
         f"{comparison.catalogue.device}, one thread.",
         "Milliseconds are medians over the counted runs of all rounds, with the 90th percentile, on one picture. In "
         "brackets: the change against the row's reference.",
-        f"{GFLOPS}: 10^9 multiply-adds of convolutions and matrix products at {width}x{height}; published ones often "
+        f"{GFLOPS}: 10^9 multiply-adds of convolutions and matrix products at 512x512; published ones often "
         "add batch norm and pooling. Parameters: the trainable ones.",
         "Classes kept: how many the output op interpolates on the measured picture. The cost of `vim` depends on it.",
     ]

@@ -32,7 +32,7 @@ def probe(
     """Sets the batch norm statistics and the classifier of `model` in place; leaves it in eval mode.
 
     `picture` [1, 3, H, W] is what will be timed, normalised with `mean` and `std`. Returns the indices of the
-    classes that win somewhere in it: CLASSES of them, or all of a model that has fewer.
+    classes that win somewhere in it: CLASSES of them, fewer where the model has fewer or the map no room for them.
     Raises ConversionError for a model whose last convolution to `num_classes` channels is none of 1x1.
     """
     images, labels = _scenes(picture.shape[2:], mean, std)
@@ -46,7 +46,7 @@ def probe(
     _let_all_win(_extended(rows[0], constant), weight)
     _assign(classifier, _all_classes(weight, classes, num_classes), constant)
     model.eval()
-    return classes
+    return tuple(classes[place] for place in np.unique((_extended(rows[0], constant) @ weight.T).argmax(axis=1)))
 
 
 def _scenes(size: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, np.ndarray]:
@@ -93,8 +93,8 @@ def _targets(labels: np.ndarray, size: Sequence[int], num_classes: int) -> tuple
     """
     height, width = size
     small = np.stack([cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST) for label in labels])
-    values = sorted(SCENE_CLASSES, key=lambda value: -int((small == value).sum()))[: min(CLASSES, num_classes)]
-    values.sort()
+    seen = [value for value in SCENE_CLASSES if (small == value).any()]
+    values = sorted(sorted(seen, key=lambda value: -int((small == value).sum()))[: min(CLASSES, num_classes)])
     targets = np.full(small.shape, _NOT_USED)
     for place, value in enumerate(values):
         targets[small == value] = place

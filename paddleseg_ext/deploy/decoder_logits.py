@@ -37,13 +37,13 @@ class _Watch:
         self._original = F.interpolate
 
     def __enter__(self) -> None:
-        self._seen.clear()
         self._original = F.interpolate
         # nn.Upsample looks it up in the first, F.upsample in the second.
         F.interpolate = common.interpolate = self._interpolate
 
     def __exit__(self, *_error: object) -> None:
         F.interpolate = common.interpolate = self._original
+        self._seen.clear()
 
     @paddle.jit.not_to_static
     def _interpolate(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -88,8 +88,8 @@ class WithLogits(nn.Layer):
     def logits(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> [B, K, h, w]."""
         with self._watch:
-            outputs = self.model(x)
-        return self._source(outputs, x)
+            logits = self._source(self.model(x), x)
+        return logits
 
     @paddle.jit.not_to_static
     def _source(self, outputs: Any, x: Tensor) -> Tensor:

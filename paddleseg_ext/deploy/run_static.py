@@ -108,7 +108,7 @@ class OnnxRuntime:
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
         self._options.inter_op_num_threads = 1
-        self._options.log_severity_level = 3
+        self._options.log_severity_level = 4  # errors come as exceptions
 
     def load(self) -> None:
         """From the file to a session that can run."""

@@ -5,6 +5,7 @@ the image is. Paddle-Lite runs such a chain on the host at every inference, and 
 tensor (`paddle.shape(x)[2] // 8`) is a constant without a shape, which it refuses.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,11 +28,12 @@ def fold_sizes(program: StaticProgram) -> int:
     """Gives interpolations of known size that size as attributes; returns how many. Open lengths stay computed."""
     block = program.desc.blocks[0]
     shapes = {var.name: list(var.type.lod_tensor.tensor.dims) for var in block.vars}
+    writers = Counter(name for op in program.operators() for slot in op.outputs for name in slot.arguments)
     known: dict[str, np.ndarray] = {}
     folded = 0
     for op in block.ops:
         value = _value(op, known, shapes)
-        if value is not None:
+        if value is not None and writers[argument(op, "Out")] == 1:  # a loop writes its variables again
             known[argument(op, "Out")] = value
         elif op.type.endswith("_interp_v2") and (size := _size(op, known)):
             attribute(op, "out_h").i, attribute(op, "out_w").i = size
@@ -51,14 +53,26 @@ def _value(op: Any, known: dict[str, np.ndarray], shapes: dict[str, list[int]]) 
     if any(name not in known for name in names):
         return None
     if op.type == "fill_constant" and not names and attribute(op, "dtype").i in _INTEGERS:
-        return np.full(list(attribute(op, "shape").longs), int(attribute(op, "value").f), "int64")
+        return np.full(
+            [*attribute(op, "shape").longs, *attribute(op, "shape").ints], int(attribute(op, "value").f), "int64"
+        )
     if op.type == "slice" and len(names) == 1:
         return _slice(known[names[0]], op)
     if op.type == "cast" and attribute(op, "out_dtype").i in _INTEGERS:
         return known[names[0]]
-    if op.type in _ARITHMETIC and all((known[name] >= 0).all() for name in names):
+    if any((known[name] < 0).any() for name in names):
+        return None
+    if op.type in _ARITHMETIC:
         return np.asarray(_ARITHMETIC[op.type](known[argument(op, "X")], known[argument(op, "Y")]))
-    return None
+    return _scale(known[names[0]], op) if op.type == "scale" and len(names) == 1 else None
+
+
+def _scale(value: np.ndarray, op: Any) -> np.ndarray | None:
+    scale, bias = attribute(op, "scale").f, attribute(op, "bias").f
+    if scale != int(scale) or bias != int(bias):
+        return None
+    value = value * int(scale)
+    return value + int(bias) * (1 if attribute(op, "bias_after_scale").b else int(scale))
 
 
 def _slice(value: np.ndarray, op: Any) -> np.ndarray | None:

@@ -5,32 +5,36 @@ refused. This is the one place that says what a file may name and call, whether 
 """
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from paddleseg_ext.errors import CheckpointError
+
 MAX_INSTRUCTIONS = 2_000_000  # a training checkpoint of the largest network here has some 60,000
-# Those that neither name, nor make, nor call: they move what the file holds, and Python's own methods serve them.
-_PLAIN = """
-PROTO FRAME STOP MARK POP POP_MARK DUP PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET NONE NEWTRUE NEWFALSE INT
-BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE
-SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 LIST EMPTY_LIST TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3
-APPEND APPENDS SETITEM SETITEMS ADDITEMS GLOBAL STACK_GLOBAL BINPERSID
+# What data needs of protocols 2 to 5, the only ones that torch and Paddle write; INT is Python 2's, from 2^31 on.
+_DATA = """
+PROTO FRAME STOP MARK POP POP_MARK BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET NONE NEWTRUE NEWFALSE INT
+BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINSTRING SHORT_BINSTRING BINUNICODE SHORT_BINUNICODE BINUNICODE8
+BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_LIST TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT EMPTY_SET
+FROZENSET APPEND APPENDS SETITEM SETITEMS ADDITEMS GLOBAL STACK_GLOBAL REDUCE NEWOBJ BUILD BINPERSID
 """
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # protocols below 3 use Python 2's
-ORDERED_DICT, RECONSTRUCT = "collections.OrderedDict", "numpy.core.multiarray._reconstruct"
-TENSOR = {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"}
-PARAMETER = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
 # What weights are made of, and what real training checkpoints call beside them.
-_CALLS = TENSOR | PARAMETER | {
-    "torch.Size", "torch.device", ORDERED_DICT, "collections.defaultdict", "collections.deque", "collections.Counter",
-    RECONSTRUCT, "numpy.core.multiarray.scalar", "numpy.dtype", "_codecs.encode", "copyreg._reconstructor",
-    "datetime.datetime", "datetime.timedelta", "pathlib.PosixPath", "pathlib.WindowsPath",
-    "mmengine.config.config.ConfigDict", "mmcv.utils.config.ConfigDict",
+_CALLS = {f"builtins.{name}" for name in ("set", "frozenset", "slice", "complex", "bytearray", "range", "tuple")} | {
+    "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor", "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state", "torch.Size", "torch.device", "collections.OrderedDict",
+    "collections.defaultdict", "collections.deque", "collections.Counter", "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar", "numpy.dtype", "_codecs.encode", "copyreg._reconstructor", "datetime.datetime",
+    "datetime.timedelta", "pathlib.PosixPath", "pathlib.WindowsPath", "mmengine.config.config.ConfigDict",
+    "mmcv.utils.config.ConfigDict",
 }  # fmt: skip
-_CALLS |= {f"builtins.{name}" for name in ("set", "frozenset", "slice", "complex", "bytearray", "range", "tuple")}
 # Packages whose names may stand in a file, to be instantiated or not; they are never looked up.
 _PACKAGES = {"torch", "numpy", "collections", "mmengine", "mmcv", "mmseg", "mmcls", "mmpretrain", "timm", "argparse"}
 _GETATTR, _HISTORY = "builtins.getattr", "mmengine.logging.history_buffer.HistoryBuffer"
+# mmengine's log history names its own methods by getattr in pickles of protocol 2.
+_HISTORY_METHODS = [(_HISTORY, name) for name in ("min", "max", "mean", "current")]
 _NAMES = _CALLS | {f"builtins.{name}" for name in ("object", "dict", "list", "int", "float", "str", "bool", "getattr")}
 
 
@@ -38,28 +42,21 @@ class UnsafePickle(Exception):
     """The pickle asks for something that data never needs."""
 
 
-class Name:
+class Name(str):
     """What a pickle would import."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str):
-        self.text = text
 
 
 class Entries:
     """A dictionary or set as it was written: pairs, not hashed, for the hash of nested tuples can take forever."""
 
-    __slots__ = ("pairs",)
-
-    def __init__(self, pairs: Iterable[tuple[Any, Any]] = ()):
-        self.pairs = list(pairs)
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Any, Any]] = []
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.pairs.append((key, value))
 
     def append(self, item: Any) -> None:
-        """What the unpickler puts into lists and, as `add`, into sets."""
+        """What the unpickler calls for the items of a list and, as `add`, of a set."""
         self.pairs.append((item, None))
 
     add = append
@@ -68,15 +65,13 @@ class Entries:
 class Call(Entries):
     """What a pickle would call or instantiate, with what; `pairs` and `state` are put into the result."""
 
-    __slots__ = ("arguments", "name", "state")
-
-    def __init__(self, name: str, arguments: Any):
+    def __init__(self, name: Name, arguments: Any):
         super().__init__()
         self.name, self.arguments, self.state = name, arguments, None
 
 
 class _Instructions(dict[int, Any]):
-    """The method of each instruction, so many times in all."""
+    """The method of each instruction, MAX_INSTRUCTIONS times in all."""
 
     count = 0
 
@@ -87,6 +82,8 @@ class _Instructions(dict[int, Any]):
         return super().__getitem__(code)
 
     def __missing__(self, code: int) -> Any:
+        if self.count == 1:
+            raise ValueError("it does not begin as a pickle does")
         raise UnsafePickle(f"it has the instruction {bytes([code])!r}, which data never needs")
 
 
@@ -97,62 +94,70 @@ class DataUnpickler(pickle._Unpickler):
         super().__init__(file, encoding="latin1")
         self.dispatch = _Instructions(_METHODS)
 
-    def load(self) -> Any:
-        """The root of the tree."""
-        try:
-            return super().load()
-        except EOFError as error:
-            raise ValueError("it ends too early") from error
-
     def find_class(self, module: str, name: str) -> Name:
         """Finds nothing: a name stays one."""
-        text = f"{_RENAMED.get(module, module)}.{name}".replace("numpy._core.", "numpy.core.")
-        if text not in _NAMES and text.split(".")[0] not in _PACKAGES:
-            raise UnsafePickle(f"it names {text}, which no weights need")
-        return Name(text)
+        full = Name(f"{_RENAMED.get(module, module)}.{name}".replace("numpy._core.", "numpy.core."))
+        if full not in _NAMES and full.split(".")[0] not in _PACKAGES:
+            raise UnsafePickle(f"it names {full}, which no weights need")
+        return full
 
-    def persistent_load(self, pid: Any) -> Any:
-        """What stands for something beside the pickle."""
-        raise UnsafePickle("it refers to objects outside the file")
-
-    def _call(self) -> None:
-        function, arguments = self._function_and_arguments()
-        if function not in _CALLS and not (function == _GETATTR and _is_history_method(arguments)):
-            raise UnsafePickle(f"it calls {function}, which no weights need")
-        self.append(Call(function, arguments))
-
-    def _instantiate_class(self) -> None:
-        function, arguments = self._function_and_arguments()
-        if function == _GETATTR:
-            raise UnsafePickle(f"it instantiates {function}, which no weights need")
-        self.append(Call(function, arguments))
-
-    def _function_and_arguments(self) -> tuple[str, Any]:
+    def load_reduce(self) -> None:
+        """A call, which nobody makes."""
         arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, Name):
-            raise UnsafePickle("it calls what is not a name")
-        return function.text, arguments
+        called = function if isinstance(function, Name) else "what is no name"
+        if called not in _CALLS and not (called == _GETATTR and arguments in _HISTORY_METHODS):
+            raise UnsafePickle(f"it calls {called}, which no weights need")
+        self.append(Call(function, arguments))
 
-    def _instantiate_with_keywords(self) -> None:
-        del self.stack[-1]
-        self._instantiate_class()
+    def load_newobj(self) -> None:
+        """An instance, which may be of any class that may be named."""
+        arguments, cls = self.stack.pop(), self.stack.pop()
+        if not isinstance(cls, Name) or cls == _GETATTR:
+            raise UnsafePickle("it instantiates what is no class")
+        self.append(Call(cls, arguments))
 
-    def _set_state(self) -> None:
+    def load_build(self) -> None:
+        """The attributes of an instance."""
         state = self.stack.pop()
         if not isinstance(self.stack[-1], Call):
             raise UnsafePickle("it gives a state to something that has none")
         self.stack[-1].state = state
 
-    def _make_entries(self) -> None:
+    def load_empty_dictionary(self) -> None:
+        """What SETITEM, APPEND and ADDITEMS then fill."""
         self.append(Entries())
 
-    def _make_dict(self) -> None:
-        items = self.pop_mark()
-        self.append(Entries(zip(items[::2], items[1::2], strict=True)))
-
-    def _make_frozenset(self) -> None:
-        self.append(Entries((item, None) for item in self.pop_mark()))
+    load_empty_set = load_empty_dictionary
+    load_frozenset = pickle._Unpickler.load_list
+    load_bytearray8 = pickle._Unpickler.load_binbytes8  # Python's own fills whatever length is claimed with zeros
 
 
-_CODES = {name: getattr(pickle, name)[0] for name in pickle.__all__ if name.isupper() and name not in ("DEFAULT")}
-_METHODS = {}
+_CODES = [getattr(pickle, name)[0] for name in _DATA.split()]
+_METHODS = {code: getattr(DataUnpickler, pickle._Unpickler.dispatch[code].__name__) for code in _CODES}
+
+
+def entries(node: Any) -> Iterator[tuple[Any, Any]]:
+    """The pairs of a dictionary or of a call of OrderedDict, nothing for any other node."""
+    if isinstance(node, Call):
+        if node.name != "collections.OrderedDict":
+            return
+        if node.arguments:
+            yield from (tuple(pair) for pair in node.arguments[0])
+    if isinstance(node, Entries):
+        yield from node.pairs
+
+
+@contextmanager
+def reported(path: Path, project: str, suffix: str) -> Iterator[None]:
+    """Turns whatever reading a checkpoint of `project` raises into CheckpointError."""
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; give the path of a {suffix} file")
+    try:
+        yield
+    except UnsafePickle as error:
+        raise CheckpointError(f"{path} is refused: {error}. Nothing in it was executed") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # a damaged file raises almost anything
+        reason = str(error) or "it ends before its data does"
+        raise CheckpointError(f"{path} is not a readable {project} checkpoint: {reason}") from error

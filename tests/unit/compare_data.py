@@ -48,4 +48,4 @@ def comparison(*argv):
     for decoder in decoders.values():
         decoder.latencies = decoder.latencies or {"lite": latency(80.0)}
     conditions = [("Command", "python tools/compare.py"), ("Host CPU", "Some <CPU>")]
-    return Comparison(rows, catalogue, RUNTIMES, (512, 512), conditions, decoders)
+    return Comparison(rows, catalogue, RUNTIMES, conditions, decoders)

@@ -118,7 +118,7 @@ def test_a_new_export_takes_the_old_onnx_file_away(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"of before")
     export(Small(), "argmax", [1, 3, 24, 32], tmp_path, 5)
     assert not (tmp_path / "model.onnx").exists()
-    with pytest.raises(ConversionError, match=r"model\.onnx is missing; tools/export_onnx\.py writes it"):
+    with pytest.raises(ConversionError, match=r"model\.onnx is missing; \S+\.export_onnx writes it"):
         measure("onnxruntime", tmp_path, np.zeros([1, 3, 24, 32], "float32"))
 
 
@@ -172,8 +172,25 @@ def test_a_runtime_that_dies_costs_an_error(tmp_path):
     graph = onnx.helper.make_graph([pool], "g", [value("x", 1, [1, 3, 8, 8])], [value("y", 1, None)])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=7)
     onnx.save(model, str(tmp_path / "model.onnx"))
-    with pytest.raises(ConversionError, match=r"run_static\.py (was ended by SIG|failed)"):
+    with pytest.raises(ConversionError, match=r"run_static\.py was ended by SIGFPE"):
         measure("onnxruntime", tmp_path, np.zeros([1, 3, 8, 8], "float32"))
+
+
+def test_paddle_inference_keeps_both_of_two_activations(tmp_path):
+    """oneDNN's fusion would leave the relu out."""
+
+    class Gate(Small):
+        def __init__(self):
+            super().__init__()
+            self.gate = paddle.nn.Conv2D(8, 8, 3, padding=1, bias_attr=False)
+
+        def between(self, x):
+            return x * F.sigmoid(F.relu(self.gate(x)))
+
+    model, x = Gate(), smooth_image(24, 32)
+    export(model, "none", [1, 3, 24, 32], tmp_path, 5)
+    expected = resize(model.logits(x), [24, 32]).numpy()
+    assert_equal_output(measure("paddle_inference", tmp_path, x.numpy()).outputs[0], expected, False)
 
 
 def test_a_folder_that_is_no_export(tmp_path):
