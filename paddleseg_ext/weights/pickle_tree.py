@@ -5,7 +5,7 @@ refused. This is the one place that says what a file may name and call, whether 
 """
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 MAX_INSTRUCTIONS = 2_000_000  # a training checkpoint of the largest network here has some 60,000
