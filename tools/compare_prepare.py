@@ -1,6 +1,6 @@
 """From a config to what can be measured: the network with its weights, exported, with its own output to compare with.
 
-Without a checkpoint the weights are made for timing (`paddleseg_ext.core.probe`), which says nothing about accuracy.
+Without a checkpoint the weights are made for timing (`paddleseg_ext_tools.probe`), which says nothing about accuracy.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import cv2
 import numpy as np
 import paddle
 
-from paddleseg_ext.core.complexity import Complexity, measure_complexity
 from paddleseg_ext.core.export import export
 from paddleseg_ext.core.inference import InferenceOptions
-from paddleseg_ext.core.probe import probe
 from paddleseg_ext.core.val import evaluate
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.datasets.reading import read_image
-from paddleseg_ext.datasets.scenes import make_scene
 from paddleseg_ext.deploy.decoder_logits import with_logits
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
 from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext.utils.progress import track
 from paddleseg_ext.weights import load_weights
 from paddleseg_ext_tools.compare_rows import Failed, System
+from paddleseg_ext_tools.complexity import Complexity, measure_complexity
+from paddleseg_ext_tools.probe import probe
+from paddleseg_ext_tools.scenes import make_scene
 
 if TYPE_CHECKING:
     from paddle import nn

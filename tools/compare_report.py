@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from paddleseg_ext.core.complexity import explain
 from paddleseg_ext_tools.compare_rows import Failed, Row, System
 from paddleseg_ext_tools.compare_runtimes import Latency
+from paddleseg_ext_tools.complexity import explain
 from paddleseg_ext_tools.published import Catalogue
 
 NONE = "–"

@@ -21,7 +21,7 @@ from paddleseg_ext_tools.paths import resource
 from paddleseg_ext_tools.published import MIOU_KINDS, Catalogue, PublishedConfig, load_catalogue, model_key
 
 if TYPE_CHECKING:
-    from paddleseg_ext.core.complexity import Complexity
+    from paddleseg_ext_tools.complexity import Complexity
 
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 ABOUT = "Counted by tools/config_tables.py (`make tables`); not to be edited."
@@ -102,9 +102,9 @@ def stale_counts(configs: Path, catalogue: Catalogue) -> list[str]:
 
 def count(configs: Path, catalogue: Catalogue, paths: Sequence[str]) -> None:
     """Counts the networks of `paths`, each once, and keeps the results."""
-    from paddleseg_ext.core.complexity import measure_complexity
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.utils.progress import track
+    from paddleseg_ext_tools.complexity import measure_complexity
 
     kept, fresh = read_counts(configs), {}
     for path in track(paths, len(paths), "counting"):
@@ -119,7 +119,7 @@ def count(configs: Path, catalogue: Catalogue, paths: Sequence[str]) -> None:
 
 def rewrite(configs: Path, catalogue: Catalogue, write: bool = True) -> list[Path]:
     """Puts each folder's table between the markers of its README; returns the READMEs that were stale."""
-    from paddleseg_ext.core.complexity import Complexity
+    from paddleseg_ext_tools.complexity import Complexity
 
     counts = {}
     for path, kept in read_counts(configs).items():
@@ -186,7 +186,7 @@ def _below(
     entries: Sequence[PublishedConfig], catalogue: Catalogue, counts: dict[str, Complexity], notes: Sequence[str]
 ) -> list[str]:
     """Where the figures are from, the counting rules, the notes."""
-    from paddleseg_ext.core.complexity import explain
+    from paddleseg_ext_tools.complexity import explain
 
     sources = dict.fromkeys(source for entry in entries for source in entry.sources)
     links = [f"[{catalogue.sources[key]['title']}]({catalogue.sources[key]['url']})" for key in sources]

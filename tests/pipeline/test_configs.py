@@ -19,9 +19,9 @@ from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.train import Trainer, TrainOptions, compute_losses
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.cvlibs.yaml_file import read_yaml
-from paddleseg_ext.datasets.scenes import write_dataset
 from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_tools.export import resolve_output_op
+from paddleseg_ext_tools.scenes import write_dataset
 
 ROOT = Path(__file__).parents[2] / "configs"
 # A leading underscore says that a file or a folder is a part of others.

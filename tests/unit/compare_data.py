@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from paddleseg_ext.core.complexity import Complexity
 from paddleseg_ext_tools import compare, compare_rows
 from paddleseg_ext_tools.compare_prepare import PROBED, Prepared
 from paddleseg_ext_tools.compare_report import Comparison
 from paddleseg_ext_tools.compare_runtimes import Latency
+from paddleseg_ext_tools.complexity import Complexity
 from paddleseg_ext_tools.published import load_catalogue
 
 RUNTIMES = [("lite", "Paddle-Lite"), ("onnx", "ONNX Runtime"), ("paddle", "Paddle Inference")]

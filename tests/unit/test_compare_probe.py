@@ -6,10 +6,10 @@ import pytest
 from models.zoo import build, golden
 from paddle import nn
 
-from paddleseg_ext.core.probe import CLASSES, probe
-from paddleseg_ext.datasets.scenes import SCENE_CLASSES, make_scene
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
 from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_tools.probe import CLASSES, probe
+from paddleseg_ext_tools.scenes import SCENE_CLASSES, make_scene
 
 SIZE = (160, 192)
 NORM = [0.5] * 3

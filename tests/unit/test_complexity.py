@@ -8,11 +8,11 @@ import pytest
 from models.zoo import build, golden
 from paddle import nn
 
-from paddleseg_ext.core.complexity import Complexity, explain, folded_parameters, measure_complexity, multiply_adds
 from paddleseg_ext.core.export import export
 from paddleseg_ext.deploy import passes
 from paddleseg_ext.deploy.program import read_program
 from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_tools.complexity import Complexity, explain, folded_parameters, measure_complexity, multiply_adds
 
 # At 512x512 with 150 classes: trainable, batch norm statistics, multiply-adds of convolutions, of matrix products.
 COUNTS = {

@@ -13,8 +13,8 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from paddleseg_ext.datasets.scenes import SCENE_CLASSES, make_scene
 from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_tools.scenes import SCENE_CLASSES, make_scene
 
 CLASSES = 15
 SCENES = (4, 74, 201, 275)  # 16 or 17 classes each
