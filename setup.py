@@ -15,7 +15,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 TOOLS = "paddleseg_ext_tools"
 # Copied into the tools' package; tools/paths.py finds them there, or in the checkout of an editable install.
-SHIPPED = {"configs": ("*.yml", "*.yaml", "*.md"), "deploy/lite": ("*.py", "*.sh", "*.md")}
+SHIPPED = {"configs": ("*.yml", "*.yaml", "*.json", "*.md"), "deploy/lite": ("*.py", "*.sh", "*.md")}
 
 
 def version() -> str:

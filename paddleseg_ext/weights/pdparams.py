@@ -104,6 +104,8 @@ class _Values:
             return np.dtype(arguments[0]).newbyteorder(state[1] if state else "=")
         if name == "builtins.tuple" or (name == "_codecs.encode" and arguments[1] in ("latin1", "latin-1")):
             return arguments[0]
+        if name == "builtins.bytes" and arguments == ():  # the content of an empty array, in protocol 2
+            return b""
         raise CheckpointError(f"it calls {name}, which no weights of Paddle need")
 
     def _numbers(self, dtype: Any, content: bytes | str) -> np.ndarray:

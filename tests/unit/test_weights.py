@@ -30,7 +30,8 @@ def test_reads_what_paddle_saves(tmp_path, protocol):
     optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters())
     model(paddle.randn([1, 3, 8, 8])).mean().backward()
     optimizer.step()
-    for state in (model.state_dict(), optimizer.state_dict(), {"mIoU": 0.5, "iter": 3}):
+    others = {"mIoU": np.float64(0.5), "iter": 3, "empty": paddle.zeros([0, 2]), "swapped": np.arange(3, dtype=">f4")}
+    for state in (model.state_dict(), optimizer.state_dict(), others):
         path = str(tmp_path / "x.pdparams")
         paddle.save(state, path, protocol=protocol)
         read, expected = read_pdparams(path), paddle.load(path, return_numpy=True)
