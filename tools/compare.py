@@ -9,8 +9,8 @@ Weights that are given are used, and evaluated where the config's validation dat
 are made for timing: they say nothing about accuracy, and the mIoU is the authors' and marked so.
 
 Exit codes: 0 all measured · 1 a defect of ours in some model · 2 usage or config · 4 data · 5 weights · 6 export or
-conversion · 7 device, measurement, or a figure that is not valid · 130 interrupted. One failed model does not stop
-the others; its row says why, and the code is that of the first failure.
+conversion · 7 device, measurement, or a figure that is not valid · 130 interrupted, with reports of what there was.
+One failed model does not stop the others; its row says why, and the code is that of the first failure.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from paddleseg_ext_tools.compare_runtimes import Runtime
 
 RUNTIMES = ("lite", "onnx", "paddle")
+INTERRUPTED = 130
 PACKAGES = ("paddlepaddle", "paddleseg", "paddlelite", "paddle2onnx", "onnxruntime", "numpy")
 
 
@@ -94,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
 def compare(args: argparse.Namespace) -> int:
     """Prepares, measures and reports; returns the exit code of the first failure. Raises PaddleSegExtError before."""
     from paddleseg_ext.utils.command import writable_dir
+    from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext_tools import compare_prepare, compare_rows
     from paddleseg_ext_tools.arguments import set_device
     from paddleseg_ext_tools.compare_phone import attach_phone_results
@@ -113,15 +115,21 @@ def compare(args: argparse.Namespace) -> int:
     decoders = compare_rows.decoders(systems) if runtimes and args.split else {}
     alone = [decoder for decoder in decoders.values() if not any(decoder is system for system in systems)]
     load = os.getloadavg()
-    compare_prepare.prepare_all([*systems, *alone], picture, folder / "models", not args.no_eval)
     pairs = [(system, runtime) for system in systems for runtime in runtimes]
-    _measure(args, pairs + [(decoder, runtimes[0]) for decoder in alone])
+    pairs += [(decoder, runtimes[0]) for decoder in alone]
+    interrupted = False
+    try:
+        compare_prepare.prepare_all([*systems, *alone], picture, folder / "models", not args.no_eval)
+        _measure(args, pairs)
+    except KeyboardInterrupt:
+        interrupted = True
+        get_logger().warning("interrupted: the reports hold what was measured before")
     conditions = _conditions(args, runtimes, load, time.monotonic() - started)
     comparison = _comparison(rows, catalogue, runtimes, conditions, decoders)
     _write(comparison, folder, picture)
     print(markdown(comparison))
     print(folder / "compare.html")
-    return exit_code(rows)
+    return INTERRUPTED if interrupted else exit_code(rows)
 
 
 def exit_code(rows: Sequence[Row]) -> int:

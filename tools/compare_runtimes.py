@@ -139,19 +139,24 @@ Pair = tuple[System, Runtime]
 
 
 def measure_all(pairs: Sequence[Pair], settings: Any, rounds: int) -> None:
-    """Fills `latencies` of each system that was prepared; what fails for one of them stops none of the others."""
+    """Fills `latencies` of each system that was prepared; what fails for one of them stops none of the others.
+
+    After an interruption they hold the rounds that were measured before.
+    """
     pairs = [(system, runtime) for system, runtime in pairs if system.prepared is not None]
     measured: dict[tuple[str, str], list[Any]] = {}
     for system, runtime in track(pairs, len(pairs), "converting"):
         _attempt(system, runtime, lambda s=system, r=runtime: r.prepare(s.prepared.folder, s.slug))
     turns = [(round_, *pair) for round_ in range(rounds) for pair in pairs]
-    for _, system, runtime in track(turns, len(turns), "measuring"):
-        if runtime.key not in system.latencies:
-            _attempt(system, runtime, lambda s=system, r=runtime: _one_round(s, r, settings, measured))
-    for system, runtime in pairs:
-        if runtime.key not in system.latencies:
-            found = measured[system.slug, runtime.key]
-            system.latencies[runtime.key] = summarise(system, found, settings.threads)
+    try:
+        for _, system, runtime in track(turns, len(turns), "measuring"):
+            if runtime.key not in system.latencies:
+                _attempt(system, runtime, lambda s=system, r=runtime: _one_round(s, r, settings, measured))
+    finally:  # what an interruption left is kept
+        for system, runtime in pairs:
+            found = measured.get((system.slug, runtime.key))
+            if found and runtime.key not in system.latencies:
+                system.latencies[runtime.key] = summarise(system, found, settings.threads)
 
 
 def _attempt(system: System, runtime: Runtime, step: Callable[[], None]) -> None:

@@ -128,6 +128,7 @@ def test_the_upsampling_that_is_replaced_is_not_in_the_graph(tmp_path):
     assert program.uses()[argument(fetch, "X")] == 1
 
 
+@pytest.mark.matrix
 def test_open_sizes(tmp_path):
     export(paddleseg_model("bisenet_v2"), "vim_exact", [None, 3, None, None], tmp_path, 19)
     x = smooth_image(64, 96, batch=2)
