@@ -145,6 +145,8 @@ class Adb:
     def reconnect(self, deadline: Deadline) -> None:
         """Ask the server to dial a phone on the network again; one on a cable comes back by itself."""
         if self.serial and ":" in self.serial:
+            # While adb still lists it as offline, `connect` says "already connected" and does nothing.
+            self._call(["disconnect", self.serial], deadline)
             self._call(["connect", self.serial], deadline)
 
     def explain(self, finished: Finished, when: str) -> DeviceError:

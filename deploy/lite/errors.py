@@ -19,6 +19,8 @@ class LiteError(Exception):
     exit_code = 1
 
     def __init__(self, got: str, need: str = "", hint: str = "") -> None:
+        # What a broken link or program said may hold any bytes, and goes to terminals, CSV and HTML.
+        got = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in got)
         self.got, self.need, self.hint = got, need, hint
         parts = [got]
         if need:

@@ -17,7 +17,7 @@ from assemble import Circumstances, assemble
 from benchmark_bin import BenchmarkBin
 from convert import convert, find_opt, nb_version
 from device import Device, Settings
-from errors import DataError, LiteError, TransientError
+from errors import DataError, DeviceError, LiteError, TransientError
 from judge import not_ready
 from plan import Case
 from process import Deadline
@@ -113,7 +113,8 @@ class Session:
             self.outcomes[name] = Failure(
                 case.model_name, case.threads, str(error), error.exit_code, error.kind, case.precision
             )
-            self.store.set_aside(name, self._key(case))
+            if not isinstance(error, DeviceError):  # the model or what it is asked is not what it was
+                self.store.set_aside(name, self._key(case))
             self._write()
             self.say(f"{name}: FAILED ({error.kind}): {error}")
             gone_s = min(_GONE_S, self.options.settings.timeout_s)

@@ -21,22 +21,20 @@ PROPERTIES = {
     "Build": ("ro.build.fingerprint",),
 }
 _NAMES = sorted({name for names in PROPERTIES.values() for name in names})
+_LOOK = 'for f in {}; do echo "$f=$(cat $f)"; done\n'
+_CORES = "cd /sys/devices/system/cpu\n" + _LOOK
 INFO_SCRIPT = (
     f'for p in {" ".join(_NAMES)}; do echo "$p=$(getprop $p)"; done\n'
-    'for f in /sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq; do echo "$f=$(cat $f)"; done\n'
-    'echo "kernel=$(uname -r)"'
+    'echo "kernel=$(uname -r)"\n' + _CORES.format("cpu[0-9]*/cpufreq/cpuinfo_max_freq")
 )
 STATE_SCRIPT = (
-    "for f in /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
-    " /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"
-    ' /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq; do echo "$f=$(cat $f)"; done\n'
-    'for z in /sys/class/thermal/thermal_zone*; do echo "zone:$(cat $z/type)=$(cat $z/temp)"; done\n'
+    _CORES.format(" ".join(f"cpu[0-9]*/cpufreq/scaling_{name}" for name in ("governor", "cur_freq", "max_freq")))
+    + 'for z in /sys/class/thermal/thermal_zone*; do echo "zone:$(cat $z/type)=$(cat $z/temp)"; done\n'
     "echo \"load=$(cut -d' ' -f1-3 /proc/loadavg)\"\n"
     "dumpsys thermalservice | grep -m1 'Thermal Status'\n"
-    "dumpsys battery\n"
-    'echo "end=1"'
+    "dumpsys battery"
 )
-_CPU_FILE = re.compile(r"^/sys/devices/system/cpu/cpu(\d+)/cpufreq/(\w+)=(.+)$", re.MULTILINE)
+_CPU_FILE = re.compile(r"^cpu(\d+)/cpufreq/(\w+)=(.+)$", re.MULTILINE)
 _ZONE = re.compile(r"^zone:(.+)=(-?\d+)$", re.MULTILINE)
 _BATTERY = re.compile(r"^\s+(level|scale|temperature|AC powered|USB powered): (\S+)\s*$", re.MULTILINE)
 _NEAR_CPU = re.compile(r"cpu|soc|cluster|tsens|big|little|apc", re.IGNORECASE)
