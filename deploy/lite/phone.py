@@ -67,9 +67,9 @@ class AdbDevice(Device):
         return parse_state(self._retrying(lambda: self._look(STATE_SCRIPT, deadline), deadline))
 
     def push(self, local: Path, deadline: Deadline, name: str = "", executable: bool = False) -> str:
-        """See `Device.push`. The file lies under `<remote_dir>/<start of its SHA-256>/`."""
+        """See `Device.push`. Without a name, the file is called by the start of its SHA-256."""
         content = local.read_bytes()
-        remote = f"{self.remote_dir}/{name or hashlib.sha256(content).hexdigest()[:16] + '/' + local.name}"
+        remote = f"{self.remote_dir}/{name or hashlib.sha256(content).hexdigest()[:16] + local.suffix}"
         wanted = self._fingerprint_of(content)
         folder = shlex.quote(posixpath.dirname(remote))
         self._ask(f"mkdir -p {folder}", deadline, f"cannot make {posixpath.dirname(remote)}")

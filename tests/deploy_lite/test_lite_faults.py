@@ -97,7 +97,7 @@ FAULTS = [
     Meets("hot from the start", "invalid", misbehave="hot"),
     Meets("old phone", "", phone={"features": "cmd"}),
     Meets("old phone, crash", "RunnerFailed", phone={"features": "cmd"}, misbehave="crash"),
-    Meets("old phone, exit code lost", "DeviceLost", phone={"features": "cmd"}, arm=("no_exit", "--repeats"), rare=True),
+    Meets("old phone, code lost", "DeviceLost", phone={"features": "cmd"}, arm=("no_exit", "--repeats"), rare=True),
 ]  # fmt: skip
 
 

@@ -52,6 +52,7 @@ def misbehaviour():
 
 def early(mode):
     if mode == "hang":
+        open(os.path.join(os.environ["ADBD_ROOT"], "hangs"), "w").close()
         time.sleep(600)
     if mode == "library":
         print('CANNOT LINK EXECUTABLE "benchmark_bin": library "libc++_shared.so" not found', file=sys.stderr)

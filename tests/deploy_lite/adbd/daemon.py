@@ -42,6 +42,7 @@ class Daemon:
         self.properties = {**PROPERTIES, **{name.replace("_", "."): value for name, value in properties.items()}}
         self.faults = Faults()
         self.log: list[str] = []
+        self.pushed: list[str] = []
         self._links: set[Link] = set()
         self._listening: socket.socket | None = None
         self.port = port

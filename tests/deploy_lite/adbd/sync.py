@@ -48,6 +48,7 @@ class Sync:
     def _send(self, stream: Stream, argument: str) -> None:
         """A file from the host. A failure is told only after the last byte was taken."""
         remote, _, mode = argument.rpartition(",")
+        self.phone.pushed.append(remote)
         fault = self.phone.faults.hit("push_", remote)
         target = self.phone.path(remote)
         if fault == "hang":
