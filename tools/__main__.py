@@ -16,6 +16,7 @@ COMMANDS = {
     "val": "evaluate a model: mIoU, accuracy, kappa",
     "predict": "segment images and save the pictures",
     "export": "write the static graph with an output op",
+    "convert_weights": "turn a torch project's .pth into .pdparams, and back",
     "make_scenes": "draw the procedural data set in ADE20K's layout",
     "demo": "all of it in five minutes, ending in one report",
 }
@@ -68,7 +69,7 @@ def _script(name: str, argv: list[str]) -> int:
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<12} {what}" for name, what in {**COMMANDS, **SCRIPTS}.items())
+    commands = "\n".join(f"  {name:<15} {what}" for name, what in {**COMMANDS, **SCRIPTS}.items())
     return (
         "usage: paddleseg-ext COMMAND [ARGS...]\n\n"
         f"{commands}\n\n"

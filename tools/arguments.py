@@ -42,6 +42,14 @@ def launch(function: Callable[[], object]) -> int:
     return run(function)
 
 
+def add_ignore_flag(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds `--ignore`, patterns of tensors that `what` need not hold as the network does."""
+    parser.add_argument(
+        "--ignore", nargs="+", default=[], metavar="PATTERN",
+        help=f"tensors of {what} to leave out, such as 'decode_head.conv_seg.*' for another number of classes",
+    )  # fmt: skip
+
+
 def add_test_flags(parser: argparse.ArgumentParser, switch: str) -> None:
     """Adds the flags of test-time augmentation; `switch` is `aug_eval` or `aug_pred`."""
     parser.add_argument(f"--{switch}", action="store_true", help="average over --scales and flips")

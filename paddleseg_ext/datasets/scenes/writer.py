@@ -1,4 +1,4 @@
-"""The generated data set on disk, in ADE20K's directory layout."""
+"""The generated data set on disk, in the directory layout of a real one."""
 
 from __future__ import annotations
 
@@ -6,36 +6,42 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from paddleseg_ext.datasets.scenes.kinds import make_scene
-from paddleseg_ext.datasets.scenes.world import SCENE_CLASSES
+from paddleseg_ext.datasets.scenes.layouts import LAYOUTS, Layout, Scene
 
 VERSION = 1  # raise it whenever the same seed gives other pictures
 RECORD = "scenes.json"
+_FIRST_LAYOUT = "ade20k"  # what records mean that name none
 
 
-def _pairs(root: Path, record: dict) -> Iterator[tuple[int, Path, Path]]:
-    """Seed, image path and label path of every scene asked for."""
-    first = record["seed"] * 1_000_000
-    for split, short, offset in (("training", "train", 0), ("validation", "val", 500_000)):
-        for i in range(record[short]):
-            name = f"ADE_{short}_{i + 1:08d}"
-            image, label = (root / folder / split / name for folder in ("images", "annotations"))
-            yield first + offset + i, image.with_suffix(".jpg"), label.with_suffix(".png")
+def _plan(record: dict) -> tuple[Layout, list[Scene], dict[str, str]]:
+    """The layout, the scenes and the lists of what a record describes."""
+    layout = LAYOUTS[record.get("layout", _FIRST_LAYOUT)]
+    lengths = {"train": record["train"], "val": record["val"], "test": record["val"]}
+    scenes = list(layout.scenes(record["seed"], lengths))
+    return layout, scenes, layout.lists(scenes)
+
+
+def _files(root: Path, record: dict) -> set[Path]:
+    """Every file that `write_dataset` makes for a record."""
+    _, scenes, lists = _plan(record)
+    names = [name for scene in scenes for name in (scene.image, scene.label) if name]
+    return {root / name for name in (*names, *lists, RECORD)}
 
 
 def _complete(root: Path, record: dict) -> bool:
     try:
-        if json.loads((root / RECORD).read_text(encoding="utf-8")) != record:
-            return False
+        found = json.loads((root / RECORD).read_text(encoding="utf-8"))
     except ValueError:
         return False
-    return all(image.is_file() and label.is_file() for _, image, label in _pairs(root, record))
+    is_same = isinstance(found, dict) and {"layout": _FIRST_LAYOUT, **found} == record
+    return is_same and all(path.is_file() for path in _files(root, record))
 
 
 def _write(path: Path, picture: np.ndarray, *options: int) -> None:
@@ -45,44 +51,49 @@ def _write(path: Path, picture: np.ndarray, *options: int) -> None:
 
 
 def _fill(root: Path, record: dict, progress: Callable[[int, int], None] | None) -> None:
-    for done, (seed, image_path, label_path) in enumerate(_pairs(root, record), start=1):
-        image, label = make_scene(seed, *record["size"])
-        _write(image_path, image[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, 92)
-        _write(label_path, label)
+    layout, scenes, lists = _plan(record)
+    for done, scene in enumerate(scenes, start=1):
+        image, label = make_scene(scene.seed, *record["size"])
+        is_jpeg = scene.image.endswith(".jpg")
+        _write(root / scene.image, image[..., ::-1], *((cv2.IMWRITE_JPEG_QUALITY, 92) if is_jpeg else ()))
+        if scene.label:
+            _write(root / scene.label, layout.table[label])
         if progress:
-            progress(done, record["train"] + record["val"])
-    (root / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            progress(done, len(scenes))
+    for name, text in {**lists, RECORD: json.dumps(record, indent=2) + "\n"}.items():
+        (root / name).write_text(text, encoding="utf-8")
 
 
 def _foreign_files(root: Path) -> list[Path]:
     """The files below `root` that no call of `write_dataset` made: they must not be replaced with the rest."""
     try:
-        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
-        ours = {path for _, *paths in _pairs(root, record) for path in paths}
-    except (ValueError, KeyError, TypeError):
-        ours = set()
-    return sorted(path for path in root.rglob("*") if path.is_file() and path not in ours | {root / RECORD})
+        ours = _files(root, json.loads((root / RECORD).read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        ours = {root / RECORD}
+    return sorted(path for path in root.rglob("*") if path.is_file() and path not in ours)
 
 
 def write_dataset(
     root: Path,
     train: int = 240,
     val: int = 60,
-    size: tuple[int, int] = (256, 256),
+    size: tuple[int, int] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    layout: str = _FIRST_LAYOUT,
 ) -> None:
-    """Write generated scenes in the ADE20K layout; `size` is (height, width) in px.
+    """Write generated scenes in the layout of ADE20K, Cityscapes or CamVid (a key of LAYOUTS).
 
-    Leaves `images|annotations/{training,validation}/ADE_{train,val}_%08d.{jpg,png}` and `scenes.json` (what
-    was asked, and the class names by label value). Does nothing when `root` already holds exactly that;
-    otherwise all is written beside `root` and renamed when whole. `progress(done, total)` is called after
-    every scene. Raises ValueError if `root` holds files that this function did not write.
+    Leaves what the reader of that set needs, and `scenes.json` (what was asked, and the class names by label
+    value). Cityscapes and CamVid show streets alone and have as many test scenes as validation scenes. `size` is
+    (height, width) in px, by default 256x256, 128x256 and 180x240. Does nothing when `root` already holds
+    exactly that; otherwise all is written beside `root` and renamed when whole. `progress(done, total)` is called
+    after every scene. Raises ValueError if `root` holds files that this function did not write.
     """
-    root = Path(root)
-    classes = {str(value): name for value, name in sorted(SCENE_CLASSES.items())}
-    record = {"version": VERSION, "seed": seed, "train": train, "val": val, "size": list(size)}
-    record["classes"] = classes
+    root, chosen = Path(root), LAYOUTS[layout]
+    classes = {str(value): name for value, name in sorted(chosen.classes.items())}
+    record = {"version": VERSION, "seed": seed, "train": train, "val": val, "size": list(size or chosen.size)}
+    record |= {"layout": layout, "classes": classes}
     if (root / RECORD).is_file():
         if _complete(root, record):
             return
