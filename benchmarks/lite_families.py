@@ -37,6 +37,12 @@ MODELS = {
     "lraspp_mobilenetv3_os32": ("lraspp/lraspp_mobilenetv3_ade20k_512x512_160k_os32.yml", "argmax"),
 }
 
+KEPT = (
+    *("model", "output_op", "precision", "threads", "init_ms", "min_ms", "median_ms", "p90_ms", "series_ms"),
+    *("nb_bytes", "agreement", "agreement_note", "valid", "invalid_reasons", "warnings"),
+    *("runtime_version", "device_facts", "state_before", "measured_at"),
+)
+
 
 def main() -> int:
     """Export, measure, print; the exit code is deploy/lite's."""
@@ -56,21 +62,7 @@ def main() -> int:
         results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*-x86-t1*.json"))]
         print((folder / "results.md").read_text(encoding="utf-8"))
     if args.save_json:
-        kept = [
-            "model",
-            "output_op",
-            "precision",
-            "threads",
-            "init_ms",
-            "min_ms",
-            "median_ms",
-            "p90_ms",
-            "series_ms",
-            "nb_bytes",
-            "agreement",
-        ]
-        kept += ["agreement_note", "valid", "invalid_reasons", "runtime_version", "device_facts", "measured_at"]
-        rows = [{key: result[key] for key in kept} for result in results]
+        rows = [{key: result[key] for key in KEPT} for result in results]
         args.save_json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return code
 

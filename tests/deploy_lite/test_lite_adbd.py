@@ -54,5 +54,6 @@ def test_the_real_adbd(adb, namespace, exported, benchmark_bin, image, tmp_path)
 
 
 def test_adbd_is_never_started_on_the_machines_own_network(tmp_path):
-    done = subprocess.run(["sh", HERE / "in_namespace.sh", ADBD, tmp_path, "adb", "true"], capture_output=True, text=True)
+    command = ["sh", HERE / "in_namespace.sh", ADBD, tmp_path, "adb", "true"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 99 and not (tmp_path / "adbd.log").exists()
