@@ -73,11 +73,11 @@ FAULTS = [
     Meets("other bytes than the output", "DeviceLost", arm=("garbage", "--repeats")),
     Meets("hang of the link during the run", "DeviceTimeout", arm=("hang", "--repeats"), timeout_s=4, rare=True),
     Meets("daemon restarts during the run", "", arm=("restart", "--repeats", 1), timeout_s=60),
-    Meets("link lost once during the run", "", arm=("drop", "--repeats", 1)),
+    Meets("link lost once during the run", "", arm=("drop", "--repeats", 1), rare=True),
     Meets("link lost during the pull", LOST, arm=("pull_drop", ""), rare=True),
     Meets("unplugged during the pull", LOST, arm=("pull_vanish", ""), rare=True),
     Meets("half of the pull arrives", "BrokenTransfer", arm=("pull_short", ""), rare=True),
-    Meets("one byte of the pull arrives changed", "BrokenTransfer", arm=("pull_flip", "")),
+    Meets("one byte of the pull arrives changed", "BrokenTransfer", arm=("pull_flip", ""), rare=True),
     Meets("one byte changed once", "", arm=("pull_flip", "", 1)),
     Meets("hang during the pull", "DeviceTimeout", arm=("pull_hang", ""), timeout_s=4, rare=True),
     Meets("output not readable", "DeviceReadOnly", arm=("pull_readonly", ""), rare=True),
@@ -90,13 +90,13 @@ FAULTS = [
     Meets("silence and exit code 0", "BadOutput", misbehave="silent", rare=True),
     Meets("usage and exit code 0", "BadOutput", misbehave="usage", rare=True),
     Meets("no times and exit code 0", "BadOutput", misbehave="perf"),
-    Meets("average not a number", "BadOutput", misbehave="nan"),
-    Meets("input unread and exit code 0", "BadOutput", misbehave="input"),
+    Meets("average not a number", "BadOutput", misbehave="nan", rare=True),
+    Meets("input unread and exit code 0", "BadOutput", misbehave="input", rare=True),
     Meets("other repeats than asked for", "BadOutput", misbehave="repeats", rare=True),
     Meets("throttled while it runs", "invalid", misbehave="heat"),
-    Meets("hot from the start", "invalid", misbehave="hot"),
+    Meets("hot from the start", "invalid", misbehave="hot", rare=True),
     Meets("old phone", "", phone={"features": "cmd"}),
-    Meets("old phone, crash", "RunnerFailed", phone={"features": "cmd"}, misbehave="crash"),
+    Meets("old phone, crash", "RunnerFailed", phone={"features": "cmd"}, misbehave="crash", rare=True),
     Meets("old phone, code lost", "DeviceLost", phone={"features": "cmd"}, arm=("no_exit", "--repeats"), rare=True),
 ]  # fmt: skip
 
@@ -160,7 +160,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("earlier-*")) if path.is_file()}
 
 
-@pytest.mark.parametrize(("adb", "meets"), pairs())
+@pytest.mark.parametrize(("adb", "meets"), list(pairs()))
 def test_fault(adb, meets, servers, earlier, benchmark_bin, image, ready_nb, tmp_path):
     server = servers(adb)
     with plugged(server, tmp_path) as plug:
