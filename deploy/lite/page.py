@@ -22,19 +22,21 @@ p.lead, .soft { color: var(--soft) }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .9rem 1.5rem; margin: 1.4rem 0 0;
   padding: 1rem 1.2rem; background: var(--wash); border-radius: 8px }
 dt { color: var(--soft); font-size: .78rem } dd { margin: 0; overflow-wrap: anywhere }
-.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { padding: .45rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
+.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums }
+th, td { padding: .45rem .45rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { color: var(--soft); font-weight: 500; font-size: .82rem } td:first-child, th:first-child { text-align: left }
-td.words, th.words { text-align: left; white-space: normal; min-width: 14rem }
+tr.why td { text-align: left; white-space: normal; padding-top: 0; font-size: .88rem }
+tr:has(+ tr.why) td { border: 0 }
 td.main { font-weight: 650 } .bad { color: var(--bad) } .ok { color: var(--ok) }
 svg { display: block; width: 100%; height: auto } svg text { fill: var(--ink); font-size: 13px }
 svg .soft { fill: var(--soft); font-size: 11.5px } svg .axis { stroke: var(--line) }
+svg .bar { fill: var(--mark); fill-opacity: .8 } svg .inside { fill: var(--paper); font-weight: 600 }
 svg .dot { fill: var(--mark); fill-opacity: .35 } svg .median { stroke: var(--mark); stroke-width: 2.5 }
 svg .span { stroke: var(--mark); stroke-opacity: .5; stroke-width: 1.5 }
 svg .box { fill: var(--mark); fill-opacity: .13 } svg .invalid { opacity: .4 }
 details { border-top: 1px solid var(--line); padding: .7rem 0 } summary { cursor: pointer; font-weight: 600 }
 """
-_LEFT, _WIDTH, _ROW, _RIGHT = 260, 1100, 54, 90  # of the picture, in its own units
+_WIDTH, _ROW, _BAR, _ZOOM = 1100, 54, (230, 650), (700, 1075)  # of the picture, in its own units
 _MOST_DOTS = 400
 _SHARED = ("Brand", "Model", "SoC", "Host CPU", "Cores", "Android Version", "Android API Level", "ABI", "OS", "Serial")
 
@@ -66,23 +68,8 @@ def _facts(result: Result) -> str:
 
 
 def _table(outcomes: Sequence[Result | Failure]) -> str:
-    names = [
-        "model",
-        "output op",
-        "precision",
-        "threads",
-        "median",
-        "p90",
-        "min",
-        "max",
-        "mean",
-        "std",
-        "first",
-        "init",
-        "× first row",
-        "labels",
-    ]
-    head = "".join(f"<th>{name}</th>" for name in names) + '<th class="words">output and validity</th>'
+    names = "model|output op|precision|threads|median|p90|min|max|mean|std|first|init|× first row|labels|agreement|"
+    head = "".join(f"<th>{name}</th>" for name in names.split("|"))
     first = next(one for one in outcomes if isinstance(one, Result))
     rows = [_row(one, first) if isinstance(one, Result) else "" for one in outcomes]
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
@@ -92,20 +79,22 @@ def _row(result: Result, first: Result) -> str:
     labels = result.outputs[0].labels if result.outputs else None
     cells = [_cell(escape(result.model)), _cell(escape(result.output_op or "?")), _cell(result.precision)]
     cells += [_cell(str(result.threads)), _cell(f"{result.median_ms:.1f}", "main")]
-    times = (
-        result.p90_ms,
-        result.min_ms,
-        result.max_ms,
-        result.mean_ms,
-        result.std_ms,
-        result.first_ms,
-        result.init_ms,
-    )
+    times = (result.p90_ms, result.min_ms, result.max_ms, result.mean_ms)
+    times += (result.std_ms, result.first_ms, result.init_ms)
     cells += [_cell(f"{time:.1f}") for time in times]
     cells += [_cell(f"{result.median_ms / first.median_ms:.2f}"), _cell("" if labels is None else str(labels))]
-    words = '<span class="ok">valid</span>' if result.valid else '<span class="bad">not valid</span>'
-    reasons = "; ".join(result.invalid_reasons) or result.agreement_note
-    return f"<tr>{''.join(cells)}{_cell(f'{words} <span class=soft>{escape(reasons)}</span>', 'words')}</tr>"
+    cells += [_cell(_agreement(result)), _cell("valid", "ok") if result.valid else _cell("not valid", "bad")]
+    row = f"<tr>{''.join(cells)}</tr>"
+    if result.valid:
+        return row
+    reasons = escape("; ".join(result.invalid_reasons))
+    return f'{row}<tr class="why"><td colspan="{len(cells)}" class="bad">{reasons}</td></tr>'
+
+
+def _agreement(result: Result) -> str:
+    if result.agreement is None:
+        return "not checked"
+    return f"{result.agreement:.2%}" if result.agreement_kind == "equal_pixels" else f"{result.agreement:.1g} std"
 
 
 def _cell(text: str, kind: str = "") -> str:
@@ -113,7 +102,10 @@ def _cell(text: str, kind: str = "") -> str:
 
 
 def _note(results: Sequence[Result]) -> str:
-    words = "A dot is one counted run, the line its median, the box the middle half, the whisker minimum to maximum."
+    words = (
+        "Left, the medians on one scale. Right, each model's runs around its own median: a dot is one counted run,"
+        " the box the middle half, the whisker minimum to maximum."
+    )
     if any(one.runs_per_value > 1 for one in results):
         words += (
             f" Of a phone, a dot is the mean of {max(one.runs_per_value for one in results)} runs of one process:"
@@ -123,57 +115,64 @@ def _note(results: Sequence[Result]) -> str:
 
 
 def _picture(results: Sequence[Result]) -> str:
-    # One slow run must not press all the others against the axis.
-    most = max(max(percentile(one.series_ms, 98), one.median_ms * 1.15) for one in results) * 1.04
-    step = _step(most)
+    most = max(one.median_ms for one in results) * 1.02
+    # A single slow run must not press all the others together: what lies beyond is drawn at the edge.
+    wide = max(percentile([abs(v / one.median_ms - 1) for v in one.series_ms], 95) for one in results)
+    wide = max(0.02, wide * 1.1)
     height = _ROW * len(results) + 34
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="distribution of runs by model">']
-    tick = 0.0
-    while tick <= most:
-        x = _place(tick, most)
-        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 26}"/>')
-        parts.append(f'<text class="soft" x="{x:.1f}" y="{height - 10}" text-anchor="middle">{tick:g}</text>')
-        tick += step
-    parts.append(f'<text class="soft" x="{_WIDTH - 4}" y="{height - 10}" text-anchor="end">ms</text>')
-    parts += [_strip(one, number * _ROW + _ROW / 2, most) for number, one in enumerate(results)]
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="medians, and runs around them, by model">']
+    step = _step(most)
+    parts += [_tick(_bar(n * step, most), f"{n * step:g}", height) for n in range(int(most / step) + 1)]
+    side = _step(wide * 100, 3) / 100
+    marks = range(-int(wide / side), int(wide / side) + 1)
+    parts += [_tick(_zoom(n * side, wide), f"{n * side * 100:+g} %" if n else "median", height) for n in marks]
+    parts += [_strip(one, number * _ROW + _ROW / 2, most, wide) for number, one in enumerate(results)]
     return "".join(parts) + "</svg>"
 
 
-def _strip(result: Result, y: float, most: float) -> str:
+def _tick(x: float, text: str, height: int) -> str:
+    line = f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 26}"/>'
+    return f'{line}<text class="soft" x="{x:.1f}" y="{height - 10}" text-anchor="middle">{text}</text>'
+
+
+def _strip(result: Result, y: float, most: float, wide: float) -> str:
     def place(value: float) -> float:
-        return _place(min(value, most), most)
+        return _zoom(min(max(value / result.median_ms - 1, -wide), wide), wide)
 
     low, high = place(result.min_ms), place(result.max_ms)
     left, right = place(percentile(result.series_ms, 25)), place(percentile(result.series_ms, 75))
-    median = place(result.median_ms)
-    name = f"{result.model}, {result.output_op or '?'}"
-    under = f"{result.precision}, {result.threads} thread{'s' if result.threads > 1 else ''}"
+    end, middle = _bar(result.median_ms, most), _zoom(0, wide)
+    under = f"{result.output_op or '?'}, {result.precision}, {result.threads} thread{'s' if result.threads > 1 else ''}"
     parts = [
-        f'<text x="0" y="{y - 3:.1f}">{escape(_short(name))}</text>',
-        f'<text class="soft" x="0" y="{y + 13:.1f}">{under}</text>',
+        f'<text x="0" y="{y - 3:.1f}">{escape(_short(result.model))}</text>',
+        f'<text class="soft" x="0" y="{y + 13:.1f}">{escape(under)}</text>',
+        f'<rect class="bar" x="{_BAR[0]}" y="{y - 11:.1f}" width="{end - _BAR[0]:.1f}" height="22" rx="3"/>',
+        f'<text x="{end - 7:.1f}" y="{y + 4.5:.1f}" text-anchor="end" class="inside">{result.median_ms:.1f}</text>',
         f'<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>',
         f'<rect class="box" x="{left:.1f}" y="{y - 13:.1f}" width="{max(right - left, 1):.1f}" height="26" rx="3"/>',
     ]
     every = max(1, len(result.series_ms) // _MOST_DOTS)
     for number, value in enumerate(result.series_ms[::every]):
-        spread = (number * 0.618034 % 1 - 0.5) * 20  # even, and the same in every picture
+        spread = (number * 0.618034 % 1 - 0.5) * 22  # even, and the same in every picture
         parts.append(f'<circle class="dot" cx="{place(value):.1f}" cy="{y + spread:.1f}" r="2.6"/>')
-    parts.append(f'<line class="median" x1="{median:.1f}" x2="{median:.1f}" y1="{y - 15:.1f}" y2="{y + 15:.1f}"/>')
-    shown = f"{result.median_ms:.1f}"
-    parts.append(f'<text x="{_WIDTH - 4}" y="{y + 5:.1f}" text-anchor="end">{shown}</text>')
+    parts.append(f'<line class="median" x1="{middle:.1f}" x2="{middle:.1f}" y1="{y - 15:.1f}" y2="{y + 15:.1f}"/>')
     return f'<g class="{"" if result.valid else "invalid"}">{"".join(parts)}</g>'
 
 
-def _place(value: float, most: float) -> float:
-    return _LEFT + value / most * (_WIDTH - _LEFT - _RIGHT)
+def _bar(value: float, most: float) -> float:
+    return _BAR[0] + value / most * (_BAR[1] - _BAR[0])
 
 
-def _step(most: float) -> float:
-    """Of the axis: 1, 2 or 5 times a power of ten, for four to ten ticks."""
+def _zoom(share: float, wide: float) -> float:
+    return (_ZOOM[0] + _ZOOM[1]) / 2 + share / wide * (_ZOOM[1] - _ZOOM[0]) / 2
+
+
+def _step(most: float, ticks: int = 6) -> float:
+    """Of the axis: 1, 2 or 5 times a power of ten, for at most `ticks` ticks."""
     power = 1e-3
-    while power * 10 < most:
+    while power * 10 < most / ticks:
         power *= 10
-    return next(power * factor for factor in (0.2, 0.5, 1, 2, 5, 10) if most / (power * factor) <= 8)
+    return next(power * factor for factor in (1, 2, 5, 10) if most / (power * factor) <= ticks)
 
 
 def _short(name: str) -> str:
