@@ -22,7 +22,8 @@ p.lead, .soft { color: var(--soft) }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .9rem 1.5rem; margin: 1.4rem 0 0;
   padding: 1rem 1.2rem; background: var(--wash); border-radius: 8px }
 dt { color: var(--soft); font-size: .78rem } dd { margin: 0; overflow-wrap: anywhere }
-.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums }
 th, td { padding: .45rem .45rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { color: var(--soft); font-weight: 500; font-size: .82rem } td:first-child, th:first-child { text-align: left }
 tr.why td { text-align: left; white-space: normal; padding-top: 0; font-size: .88rem }
