@@ -17,7 +17,8 @@ COMMANDS = {
     "predict": "segment images and save the pictures",
     "export": "write the static graph with an output op",
     "convert_weights": "turn a torch project's .pth into .pdparams, and back",
-    "make_scenes": "draw the procedural data set in ADE20K's layout",
+    "compare": "parameters, multiply-adds, latency and mIoU of models, side by side",
+    "make_scenes": "draw a data set in the layout of ADE20K, Cityscapes or CamVid",
     "demo": "all of it in five minutes, ending in one report",
 }
 # Scripts of deploy/lite, which stand alone and are run as processes.

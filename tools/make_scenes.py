@@ -38,8 +38,8 @@ def make_scenes(args: argparse.Namespace) -> None:
     """Writes the data set, or finds it there already."""
     from pathlib import Path
 
-    from paddleseg_ext.datasets.scenes import write_dataset
     from paddleseg_ext.errors import DataError
+    from paddleseg_ext_tools.scenes import write_dataset
 
     try:
         size = tuple(args.size) if args.size else None

@@ -4,6 +4,7 @@ import inspect
 import re
 
 import numpy as np
+import onnx
 import paddle
 import pytest
 from convert import convert, count_operators, find_opt
@@ -16,7 +17,9 @@ from paddleseg.cvlibs import manager
 import paddleseg_ext
 from paddleseg_ext.core.export import export
 from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml
+from paddleseg_ext.deploy.onnx_export import export_onnx
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.deploy.runtimes import ONNX_FILE, RUNTIMES, measure
 from paddleseg_ext.errors import ConversionError
 from paddleseg_ext.models.base import SegmentationModel
 
@@ -32,11 +35,17 @@ ONE_OP = {  # one output op in each run for every family
 # A softmax does not see what is added to all keys, and a batch norm removes what a convolution adds before it.
 WITHOUT_EFFECT = re.compile(r"attn\.to_k\.bn\.bias$|\._conv\.bias$")
 TINY_ARM_OPERATORS = 291  # in argmax form; 362 as paddle 2.6 exports PaddleSeg's own
+SCALES = ("0_35", "0_5", "0_75", "1_0", "1_25")
 REPLACED = {
     manager.MODELS: {"LRASPP", "MobileSeg", "PPLiteSeg", "PPMobileSeg", "SeaFormerSeg", "TopFormer"},
     manager.BACKBONES: {
-        "MobileNetV3_large_x1_0",
+        *(
+            f"MobileNetV3_{size}_x{scale}"
+            for size in ("large", "small")
+            for scale in ("0_35", "0_5", "0_75", "1_0", "1_25")
+        ),
         "MobileNetV3_large_x1_0_os8",
+        "MobileNetV3_small_x1_0_os8",
         "MobileSeg_Base",
         "MobileSeg_Tiny",
         "STDC1",
@@ -164,8 +173,9 @@ def test_every_output_op_exports_converts_and_agrees(variant, output_op, tmp_pat
 
 
 def check_export(variant, output_op, tmp_path, size):
-    """Exports, and compares the files in Paddle's own loader and in Paddle-Lite with the network."""
-    model, op = filled(variant), OUTPUT_OPS[output_op]()
+    """Exports, and compares the network with what Paddle's loader, Paddle-Lite and each runtime make of the files."""
+    model = filled(variant)
+    op = OUTPUT_OPS[output_op](model.align_corners)
     report = export(model, output_op, [1, 3, *size], tmp_path, model.num_classes)
     assert report.agreement.is_good
     left = {path.name for path in tmp_path.iterdir()}
@@ -186,6 +196,14 @@ def check_export(variant, output_op, tmp_path, size):
     (lite,) = HostDevice().measure(tmp_path / "x86.nb", x.numpy(), Settings(warmup=0, repeats=1)).outputs
     assert_equal_output(lite.reshape(expected.shape), expected, op.is_labels)
 
+    assert export_onnx(tmp_path).agreement.is_good
+    graph = onnx.load(str(tmp_path / ONNX_FILE)).graph
+    assert [one.name for one in graph.input] == [report.config.input_name]
+    assert [one.name for one in graph.output] == [report.config.output_kind]
+    for runtime in RUNTIMES:
+        (actual,) = measure(runtime, tmp_path, x.numpy()).outputs
+        assert_equal_output(actual, expected, op.is_labels)
+
 
 @pytest.mark.parametrize("output_op", ["argmax", "vim", "vim_exact"])
 def test_base_at_its_published_size(output_op, tmp_path):
@@ -198,6 +216,12 @@ def test_open_sizes_export(variant, tmp_path):
     config = export(model, "vim_exact", [None, 3, None, None], tmp_path, model.num_classes).config
     assert read_deploy_yaml(tmp_path) == config
     assert config.input_shape == [None, 3, None, None] and config.output_shape == [None, None, None]
+    export_onnx(tmp_path)
+    x = smooth_image(64, 160, batch=2)
+    with paddle.no_grad():
+        expected = OUTPUT_OPS["argmax"](model.align_corners)(model.logits(x), [64, 160]).numpy()
+    for runtime in RUNTIMES:
+        assert_equal_output(measure(runtime, tmp_path, x.numpy()).outputs[0], expected, True)
 
 
 def test_four_channels_export(tmp_path):

@@ -1,4 +1,4 @@
-"""MobileSeg and LR-ASPP beyond the contract: PaddleSeg's backbones, widths of MobileNetV3, pooling with a large window."""
+"""MobileSeg and LR-ASPP beyond the contract: PaddleSeg's backbones, widths of MobileNetV3, the large window."""
 
 import paddle
 import pytest

@@ -5,21 +5,23 @@ and exported on a drawn data set of its layout, and `make matrix` does that with
 """
 
 import json
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 from paddleseg.cvlibs import manager
+from paddleseg.cvlibs.config import parse_from_yaml
 
 from paddleseg_ext.core.export import export
 from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.train import Trainer, TrainOptions, compute_losses
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.cvlibs.yaml_file import read_yaml
-from paddleseg_ext.datasets.scenes import write_dataset
 from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_tools.export import resolve_output_op
+from paddleseg_ext_tools.scenes import write_dataset
 
 ROOT = Path(__file__).parents[2] / "configs"
 # A leading underscore says that a file or a folder is a part of others.
@@ -106,8 +108,13 @@ def test_builds(name, built):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_header_names_the_file(name):
     """The command in the header is that of this file, or the header says whose file this is."""
-    head = CONFIGS[name].read_text().split("_base_")[0]
+    head = "\n".join(takewhile(lambda line: line.startswith("#"), CONFIGS[name].read_text().splitlines()))
     assert f"configs/{name}" in head or head.startswith("# The name that PaddleSeg's README uses for")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_paddleseg_reads_the_same(name):
+    assert parse_from_yaml(str(CONFIGS[name])) == read_yaml(CONFIGS[name])
 
 
 @pytest.mark.parametrize("name", cases())

@@ -13,14 +13,15 @@ from PIL import Image
 
 from paddleseg_ext.core.inference import InferenceOptions, predict_labels
 from paddleseg_ext.core.metrics import Metrics, confusion_matrix
+from paddleseg_ext.cvlibs.config import Config
 from paddleseg_ext.datasets.reading import read_image
-from paddleseg_ext.datasets.scenes import write_dataset
 from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml
 from paddleseg_ext.deploy.output_ops import ExactValidInterpolate, ExportModel
 from paddleseg_ext.deploy.runtimes import outputs_for
 from paddleseg_ext.errors import ConfigError
 from paddleseg_ext.models.layers.resize import resize
 from paddleseg_ext_tools import export, predict, val
+from paddleseg_ext_tools.scenes import write_dataset
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "pp_liteseg"
 SIZE = (75, 150)  # odd: half of it is rounded
@@ -160,6 +161,12 @@ def test_exact_vim_stays_exact_after_two_interpolations(scale, model, samples, e
 def test_what_takes_several_passes_is_not_exported(settings, said):
     with pytest.raises(ConfigError, match=rf"tests with {said}; an exported graph makes one pass"):
         InferenceOptions.from_dict(settings).single_scale()
+
+
+def test_no_test_config_is_the_bare_network():
+    for opts in (["test_config=null"], ["test_config.aug_eval=False"], ["test_config.scales=1.0"]):
+        settings = Config(config(0.5), opts=opts).test_config
+        assert InferenceOptions.from_dict(settings).single_scale() == 1.0
 
 
 def test_export_refuses_them_before_anything_is_built(tmp_path, capsys):

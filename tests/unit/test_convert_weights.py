@@ -200,7 +200,8 @@ def test_a_backbone_starts_from_weights_without_its_fusion(model, tmp_path, caps
     state = {name: value for name, value in source.state_dict().items() if name.split(".")[0] in PYRAMIDS}
     paddle.save({**state, "fc.weight": paddle.ones([2, 2])}, str(tmp_path / "imagenet.pdparams"))
     backbone = zoo.build({**settings, "pretrained": str(tmp_path / "imagenet.pdparams")})
-    assert all(paddle.equal_all(backbone.state_dict()[name], value) for name, value in state.items())
+    loaded = backbone.state_dict()
+    assert all(paddle.equal_all(loaded[name], value) for name, value in state.items())
     said = capsys.readouterr().err
     assert f"{len(state)} tensors loaded" in said and "not used: fc.weight" in said and "left as initialised: " in said
     state.popitem()

@@ -189,3 +189,39 @@ def test_no_file_changes_numpys_dtypes(here):
     (here / "x.pdparams").write_bytes(b"\x80\x02}X\x01\0\0\0wcnumpy\ndtype\nX\x02\0\0\0f4\x85R" + state + b"s.")
     read_pdparams(here / "x.pdparams")
     assert np.dtype("f4").isnative and np.ones(1, "f4").tobytes() == b"\0\0\x80?"
+
+
+# Sixty tuples, each twice the one below: to hash, print or copy the last takes 2^60 steps.
+NESTED = b"K\x01q\x000" + b"".join(b"h%ch%c\x86q%c0" % (i, i, i + 1) for i in range(60)) + b"h\x3c"
+ENDLESS = {
+    "a key": b"}" + NESTED + b"K\x01s",
+    "a key of OrderedDict": b"ccollections\nOrderedDict\n](" + NESTED + b"K\x01\x86e\x85R",
+    "an item of a set": b"\x8f(" + NESTED + b"\x90",
+    "a dtype": b"}" + text("w") + b"cnumpy\ndtype\n" + NESTED + b"\x85Rs",
+    "a storage": b"(" + text("storage") + b"ctorch\nFloatStorage\n" + NESTED + text("cpu") + b"K\x04tQ",
+    "a bytearray of 2^50": b"\x96\0\0\0\0\0\0\x04\0",
+    "bytes of 2^62": b"\x8e\0\0\0\0\0\0\0\x40",
+    "a memo of 2^32": b"Nr\xff\xff\xff\xff",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_few_bytes_do_not_ask_for_eternity(here, form, name):
+    path = FORMS[form](here / "x.pth", b"\x80\x02" + ENDLESS[name] + b".")
+    with pytest.raises(CheckpointError, match=r"x\.pth"):
+        read_pdparams(path) if form == "paddle" else read_torch(path)
+
+
+def test_shared_content_does_not_multiply(here):
+    """A thousand arrays over the same megabyte."""
+    numbers = b"B" + (1 << 20).to_bytes(4, "little") + bytes(1 << 20) + b"q\x00"
+    state = b"(K\x01J\0\0\x10\0\x85cnumpy\ndtype\nX\x02\0\0\0u1\x85R\x89h\x00t"
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R" + state + b"b"
+    for count in (2, 1000):
+        body = b"".join(text(str(i)) + array for i in range(count))
+        (here / "x.pdparams").write_bytes(b"\x80\x03" + numbers + b"0}(" + body + b"u.")
+        if count == 2:
+            assert [value.shape for value in read_pdparams(here / "x.pdparams").values()] == [(1 << 20,)] * 2
+    with pytest.raises(CheckpointError, match="an array that cannot be"):
+        read_pdparams(here / "x.pdparams")

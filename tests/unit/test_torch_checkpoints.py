@@ -170,7 +170,7 @@ def test_a_tensor_made_by_hand(tmp_path):
         (tensor(storage(-4)), "none that torch writes"),
         (tensor(storage(key="9")), "not a readable torch checkpoint"),
         (tensor(storage(kind="torch\nQInt8Storage")), "not the storage of a tensor"),
-        (storage(), "is no tensor but Persistent"),
+        (storage(), "is no tensor but Storage"),
         (b"K\x01", "w in its state dictionary is no tensor but int"),
         (b"ccollections\nOrderedDict\n)R", "is no tensor but collections.OrderedDict"),
         (b"cmmengine.x\nThing\n)\x81", "is no tensor but mmengine.x.Thing"),

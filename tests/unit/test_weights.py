@@ -30,7 +30,8 @@ def test_reads_what_paddle_saves(tmp_path, protocol):
     optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters())
     model(paddle.randn([1, 3, 8, 8])).mean().backward()
     optimizer.step()
-    for state in (model.state_dict(), optimizer.state_dict(), {"mIoU": 0.5, "iter": 3}):
+    others = {"mIoU": np.float64(0.5), "iter": 3, "empty": paddle.zeros([0, 2]), "swapped": np.arange(3, dtype=">f4")}
+    for state in (model.state_dict(), optimizer.state_dict(), others):
         path = str(tmp_path / "x.pdparams")
         paddle.save(state, path, protocol=protocol)
         read, expected = read_pdparams(path), paddle.load(path, return_numpy=True)
@@ -41,7 +42,7 @@ def test_reads_what_paddle_saves(tmp_path, protocol):
 def test_a_malicious_file_is_refused_and_executes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.pdparams").write_bytes(pickle.dumps({"w": np.ones(3), "x": Evil()}))
-    with pytest.raises(CheckpointError, match=r"asks for .*open"):
+    with pytest.raises(CheckpointError, match=r"names .*open, .* Nothing in it was executed"):
         read_pdparams(tmp_path / "evil.pdparams")
     assert not (tmp_path / "executed").exists()
 

@@ -5,9 +5,9 @@ them, kinds.py composes the kinds of scene, layouts.py says where the files of a
 are, writer.py writes it.
 """
 
-from paddleseg_ext.datasets.scenes.kinds import make_scene, scene_kind
-from paddleseg_ext.datasets.scenes.layouts import LAYOUTS
-from paddleseg_ext.datasets.scenes.world import SCENE_CLASSES
-from paddleseg_ext.datasets.scenes.writer import write_dataset
+from paddleseg_ext_tools.scenes.kinds import make_scene, scene_kind
+from paddleseg_ext_tools.scenes.layouts import LAYOUTS
+from paddleseg_ext_tools.scenes.world import SCENE_CLASSES
+from paddleseg_ext_tools.scenes.writer import write_dataset
 
 __all__ = ["LAYOUTS", "SCENE_CLASSES", "make_scene", "scene_kind", "write_dataset"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.sprite import Sprite, pick
+from paddleseg_ext_tools.scenes.sprite import Sprite, pick
 
 GREENS = ((74, 116, 52), (92, 130, 56), (60, 104, 58), (112, 128, 54))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.sprite import GLASS, PAINTS, Sprite, mix, pick
+from paddleseg_ext_tools.scenes.sprite import GLASS, PAINTS, Sprite, mix, pick
 
 CLOTHES = (
     (188, 62, 58), (52, 88, 152), (226, 196, 96), (70, 120, 84), (236, 232, 224), (122, 74, 132), (60, 60, 68),

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.kinds import make_scene
-from paddleseg_ext.datasets.scenes.layouts import LAYOUTS, Layout, Scene
+from paddleseg_ext_tools.scenes.kinds import make_scene
+from paddleseg_ext_tools.scenes.layouts import LAYOUTS, Layout, Scene
 
 VERSION = 1  # raise it whenever the same seed gives other pictures
 RECORD = "scenes.json"

@@ -14,8 +14,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.light import Light
-from paddleseg_ext.datasets.scenes.sprite import SUBPIXEL_BITS, Colour, Sprite
+from paddleseg_ext_tools.scenes.light import Light
+from paddleseg_ext_tools.scenes.sprite import SUBPIXEL_BITS, Colour, Sprite
 
 Window = tuple[slice, slice]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.sprite import GLASS, PAINTS, Colour, Sprite, mix, pick
+from paddleseg_ext_tools.scenes.sprite import GLASS, PAINTS, Colour, Sprite, mix, pick
 
 WALLS = (
     (188, 170, 148), (164, 108, 86), (206, 198, 184), (140, 146, 154), (198, 160, 112), (120, 128, 140),

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.buildings import facade, house, planks, streetlight
-from paddleseg_ext.datasets.scenes.canvas import Camera, Canvas, noise
-from paddleseg_ext.datasets.scenes.light import LIGHT_SHARES, LIGHTS
-from paddleseg_ext.datasets.scenes.nature import conifer, leafy_tree, rock
-from paddleseg_ext.datasets.scenes.sprite import Colour, Sprite, mix, pick
-from paddleseg_ext.datasets.scenes.traffic import boat, person, vehicle_end, vehicle_side
+from paddleseg_ext_tools.scenes.buildings import facade, house, planks, streetlight
+from paddleseg_ext_tools.scenes.canvas import Camera, Canvas, noise
+from paddleseg_ext_tools.scenes.light import LIGHT_SHARES, LIGHTS
+from paddleseg_ext_tools.scenes.nature import conifer, leafy_tree, rock
+from paddleseg_ext_tools.scenes.sprite import Colour, Sprite, mix, pick
+from paddleseg_ext_tools.scenes.traffic import boat, person, vehicle_end, vehicle_side
 
 # The values of these classes in ADE20K's annotations.
 BUILDING, SKY, TREE, ROAD, GRASS, SIDEWALK, PERSON, EARTH = 2, 3, 5, 7, 10, 12, 13, 14

@@ -8,8 +8,8 @@ from itertools import count, islice
 
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.kinds import KINDS, scene_kind
-from paddleseg_ext.datasets.scenes.world import SCENE_CLASSES
+from paddleseg_ext_tools.scenes.kinds import KINDS, scene_kind
+from paddleseg_ext_tools.scenes.world import SCENE_CLASSES
 
 IGNORE = 255
 SPLITS = {"train": 0, "val": 500_000, "test": 750_000}  # the seed of each one's first scene

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.sprite import Colour
+from paddleseg_ext_tools.scenes.sprite import Colour
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from paddleseg_ext.datasets.scenes.sprite import pick
-from paddleseg_ext.datasets.scenes.world import ASPHALT, EARTH, PAINT, PAVING, SAND, SIDEWALK, WATER, World
+from paddleseg_ext_tools.scenes.sprite import pick
+from paddleseg_ext_tools.scenes.world import ASPHALT, EARTH, PAINT, PAVING, SAND, SIDEWALK, WATER, World
 
 SEAS = ((38, 104, 140), (48, 124, 138), (58, 106, 132))
 BEACH, FOAM, DIRT = ((221, 199, 153), SAND, 0.05), ((228, 236, 236), WATER, 0), ((158, 140, 110), EARTH, 0.1)
