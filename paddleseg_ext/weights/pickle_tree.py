@@ -22,7 +22,8 @@ FROZENSET APPEND APPENDS SETITEM SETITEMS ADDITEMS GLOBAL STACK_GLOBAL REDUCE NE
 """
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # protocols below 3 use Python 2's
 # What weights are made of, and what real training checkpoints call beside them.
-_CALLS = {f"builtins.{name}" for name in "set frozenset slice complex bytearray bytes range tuple".split()} | {
+_BUILTINS = ("set", "frozenset", "slice", "complex", "bytearray", "bytes", "range", "tuple")
+_CALLS = {f"builtins.{name}" for name in _BUILTINS} | {
     "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor", "torch._utils._rebuild_parameter",
     "torch._utils._rebuild_parameter_with_state", "torch.Size", "torch.device", "collections.OrderedDict",
     "collections.defaultdict", "collections.deque", "collections.Counter", "numpy.core.multiarray._reconstruct",
