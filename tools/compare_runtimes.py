@@ -77,7 +77,8 @@ class PaddleLite(Runtime):
 
     def __init__(self, work: Path):
         self._work = work
-        self._device = lite("device").open_device("host")
+        lite("host").require_paddlelite()
+        self._device = lite("host").HostDevice()
         self._opt = lite("convert").find_opt(None)
         self.facts = self._device.info()
 
@@ -174,13 +175,15 @@ def _one_round(system: System, runtime: Runtime, settings: Any, measured: dict[t
 
 def summarise(system: System, measured: Sequence[Any], threads: int) -> Latency:
     """Statistics and judgement over the rounds of one system under one runtime."""
+    rounds = [_judged(one) for one in measured]
     plan, judge, reference = lite("plan"), lite("judge"), lite("reference")
     prepared = system.prepared
     case = plan.Case(
         system.slug, prepared.folder, None, None, None, prepared.array.shape, system.output_op, None, threads
     )
-    agreement = reference.compare(measured[-1].outputs, reference.Reference((prepared.output,), "the network"))
-    reasons = judge.invalid_reasons(case, measured, agreement)
+    wanted = lite("tensors").Tensor.of(prepared.output)
+    agreement = reference.compare(rounds[-1].measurement.outputs, reference.Reference((wanted,), "the network"))
+    reasons = judge.invalid_reasons(case, rounds, agreement)
     series = tuple(time for one in measured for time in one.series_ms)
     used = [one.cpu_per_wall for one in measured if one.cpu_per_wall is not None]
     return Latency(
@@ -196,5 +199,14 @@ def summarise(system: System, measured: Sequence[Any], threads: int) -> Latency:
         agreement=agreement.note,
         valid=not reasons,
         invalid_reasons=reasons,
-        warnings=judge.warnings(case, measured),
+        warnings=judge.warnings(case, rounds),
     )
+
+
+def _judged(one: Any) -> Any:
+    """What a runtime measured as deploy/lite's judge takes it: a Round, of a machine without thermal sensors."""
+    device, tensor = lite("device"), lite("tensors").Tensor
+    outputs = tuple(tensor.of(output) for output in one.outputs)
+    figures = one.init_ms, one.first_ms, tuple(one.series_ms), outputs
+    measurement = device.Measurement(*figures, one.runtime, one.runtime_version, one.cpu_per_wall)
+    return lite("store").Round(measurement, device.State(), device.State())

@@ -11,7 +11,8 @@ from paddleseg_ext_tools import compare
 
 TINY = "configs/pp_mobileseg/pp_mobileseg_tiny_ade20k_512x512_80k.yml"
 QUICK = ["--size", "128", "160", "--rounds", "2", "--repeats", "2", "--min_seconds", "0", "--warmup", "1"]
-REASON = "thread(s) got only"  # what a busy machine does to a figure here is no fault
+# What a busy machine does to a figure here is no fault.
+BUSY = ("thread(s) got only", "its last quarter took", "the last round took")
 
 
 def run(folder, *argv):
@@ -21,7 +22,7 @@ def run(folder, *argv):
 
 
 def right(measured):
-    return measured["valid"] or all(REASON in reason for reason in measured["invalid_reasons"])
+    return measured["valid"] or all(any(words in reason for words in BUSY) for reason in measured["invalid_reasons"])
 
 
 def test_one_model_that_works_and_one_that_does_not(tmp_path, scenes, capsys):
