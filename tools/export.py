@@ -25,6 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--output_op", choices=OUTPUT_OPS, help="what follows the decoder; default argmax, or vim if the yaml says so"
     )
+    parser.add_argument("--onnx", action="store_true", help="also write model.onnx, checked under ONNX Runtime")
     args = parser.parse_args(argv)
     if args.ignore and not args.model_path:
         parser.error("--ignore is about --model_path, which is not given")
@@ -43,6 +44,7 @@ def export(args: argparse.Namespace) -> None:
     from paddleseg_ext.core.export import export as export_model
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.deploy.onnx_export import export_onnx
     from paddleseg_ext.utils.command import writable_dir
     from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext.weights import load_weights
@@ -73,6 +75,9 @@ def export(args: argparse.Namespace) -> None:
         f"{save_dir}: {output_op}, {report.config.output_dtype} {report.config.output_shape}, "
         f"{report.operators} operators. Checked with Paddle Inference: {report.agreement}."
     )
+    if args.onnx:
+        onnx = export_onnx(save_dir)
+        print(f"{onnx.file}: opset {onnx.opset}. Checked under ONNX Runtime: {onnx.agreement}.")
 
 
 def resolve_output_op(flag: str | None, upsample: str) -> str:

@@ -52,7 +52,7 @@ class Dataset(SegmentationDataset):
             )
         pairs = read_list(Path(lists[mode]), Path(dataset_root), separator, needs_labels=mode != "test")
         check_files(pairs)
-        _warn_of_crossed_names(Path(lists[mode]), pairs)
+        _check_names(Path(lists[mode]), pairs)
         super().__init__(pairs, transforms, mode, num_classes, ignore_index, img_channels, edge)
 
 
@@ -79,14 +79,21 @@ def read_list(path: Path, root: Path, separator: str, needs_labels: bool) -> lis
     return pairs
 
 
-def _warn_of_crossed_names(path: Path, pairs: list[Pair]) -> None:
-    """Says it when images stand beside labels that bear the name of another image: so looks a list that slipped."""
+def _check_names(path: Path, pairs: list[Pair]) -> None:
+    """Looks for images beside labels that bear the name of another image: so looks a list that slipped.
+
+    Raises DataError when most do; a few may be meant, and are warned of.
+    """
     named = [(Path(image).stem, Path(label).stem) for image, label in pairs if label is not None]
     images = {image for image, _ in named}
     crossed = [(image, label) for image, label in named if image != label and label in images]
-    if crossed:
-        image, label = crossed[0]
-        get_logger().warning(
-            "%s pairs %d of %d images with the label of another one, by name; the first is %s with %s",
-            path, len(crossed), len(named), image, label,
-        )  # fmt: skip
+    if not crossed:
+        return
+    image, label = crossed[0]
+    said = (
+        f"{path} pairs {len(crossed)} of {len(named)} images with the label of another one, by name; "
+        f"the first is {image} with {label}"
+    )
+    if len(crossed) * 2 > len(named):
+        raise DataError(f"{said}. The lists seem shifted against each other: write each image beside its own label")
+    get_logger().warning("%s", said)

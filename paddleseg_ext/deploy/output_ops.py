@@ -166,7 +166,7 @@ LABEL_OPS = tuple(name for name, op in OUTPUT_OPS.items() if op.is_labels)
 class ExportModel(nn.Layer):
     """A segmentation model with an output operator behind its logits: what is exported and what is timed.
 
-    A model without `logits(x)` (PaddleSeg's own) is taken at the logits it returns, at full resolution.
+    A model without `logits(x)`, as PaddleSeg's own are, gets one from `decoder_logits.with_logits`.
 
     With another `test_scale` than 1 the network sees the image at that scale, and its logits come back in two steps,
     as in validation: to the size it saw, as `align_corners` of the model says, then to that of the image.
@@ -183,7 +183,7 @@ class ExportModel(nn.Layer):
         size = x.shape[2:]
         if self.test_scale != 1.0:
             x = resize(x, scaled_size(size, self.test_scale))
-        logits = self.model.logits(x) if hasattr(self.model, "logits") else self.model(x)[0]
+        logits = self.model.logits(x)
         if self.test_scale != 1.0 and not isinstance(self.output_op, Decoder):
             logits = resize(logits, x.shape[2:], getattr(self.model, "align_corners", False))
         return self.output_op(logits, size)

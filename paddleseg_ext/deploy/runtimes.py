@@ -92,6 +92,6 @@ def _files(runtime: str, folder: Path) -> list[Path]:
     files = [folder / name for name in _FILES[runtime]]
     for file in files:
         if not file.is_file():
-            how = "paddleseg_ext.deploy.onnx_export.export_onnx" if file.name == ONNX_FILE else "tools/export.py"
+            how = "tools/export.py --onnx" if file.name == ONNX_FILE else "tools/export.py"
             raise ConversionError(f"{file} is missing; {how} writes it")
     return files

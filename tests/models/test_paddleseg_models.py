@@ -27,7 +27,6 @@ MODELS = {
     "danet": {"type": "DANet", "backbone": RESNET, "backbone_indices": [2, 3]},
     "ddrnet_23": {"type": "DDRNet_23"},
     "deeplabv3p": {"type": "DeepLabV3P", "backbone": RESNET, "backbone_indices": [0, 3]},
-    "enet": {"type": "ENet"},
     "espnet_v2": {"type": "ESPNetV2"},
     "fast_scnn": {"type": "FastSCNN"},
     "fcn_hrnet_small": {"type": "FCN", "backbone": {"type": "HRNet_W18_Small_V1"}},
@@ -41,20 +40,20 @@ MODELS = {
     "stdcseg": {"type": "STDCSeg", "backbone": {"type": "STDC1"}},
     "unet": {"type": "UNet"},
 }
-# Pixels of the image to one of the decoder. DANet upsamples with align_mode 1, ENet and UNet not at their end.
+# Pixels of the image to one of the decoder. DANet upsamples with align_mode 1, UNet not at its end.
 SCALES = {
-    "bisenet_v1": 8, "bisenet_v2": 8, "danet": 1, "ddrnet_23": 8, "deeplabv3p": 4, "enet": 1, "espnet_v2": 2,
+    "bisenet_v1": 8, "bisenet_v2": 8, "danet": 1, "ddrnet_23": 8, "deeplabv3p": 4, "espnet_v2": 2,
     "fast_scnn": 8, "fcn_hrnet_small": 4, "hardnet": 2, "ocrnet": 4, "pp_humanseg_lite": 2, "pspnet": 8,
     "rtformer": 8, "segformer_b0": 4, "sfnet": 4, "stdcseg": 8, "unet": 1,
 }  # fmt: skip
-# Where a runtime cannot, and what it says. ENet unpools; SFNet computes the coordinates of a grid, ESPNetV2 counts
-# in a loop how often it pools.
+# Where a runtime cannot, and what it says. SFNet computes the coordinates of a grid, ESPNetV2 counts in a loop how
+# often it pools; on RTFormer opt dies. (ENet and SegNet are not here: no runtime but Paddle's has their unpool, and
+# which of two nearly equal pixels a pooling takes is a matter of rounding.)
 NOT_IN_ONNX = {
-    "enet": "paddle2onnx cannot convert unpool",
     "espnet_v2": "paddle2onnx wrote a wrong graph: .*Loop",
     "sfnet": "paddle2onnx wrote a wrong graph: .*ConstantOfShape",
 }
-NOT_CONVERTED = {("enet", "arm"): "unpool", ("enet", "x86"): "unpool", ("rtformer", "arm"): "SIGSEGV"}
+NOT_CONVERTED = {("rtformer", "arm"): "SIGSEGV"}
 NOT_RUN_BY_LITE = {"sfnet": "start index and end index are invalid"}
 IN_EVERY_RUN = {("fast_scnn", "vim"), ("segformer_b0", "vim_exact")}
 
@@ -105,8 +104,6 @@ def check_lite(name, folder, x, own):
                 convert(*files)
         else:
             convert(*files)
-    if (name, "x86") in NOT_CONVERTED:
-        return
     settings = Settings(warmup=0, repeats=1)
     if name in NOT_RUN_BY_LITE:
         with pytest.raises(LiteError, match=NOT_RUN_BY_LITE[name]):

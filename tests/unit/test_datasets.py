@@ -140,8 +140,11 @@ def test_a_list_that_slipped_is_pointed_out(camvid, caplog, monkeypatch):
     assert not caplog.records
     lines = (camvid / "train.txt").read_text().splitlines()
     images, labels = zip(*(line.split() for line in lines), strict=True)
-    slipped = zip(images[:-1], labels[1:], strict=True)
-    (camvid / "train.txt").write_text("".join(f"{image} {label}\n" for image, label in slipped))
+    slipped = [f"{image} {label}" for image, label in zip(images[:-1], labels[1:], strict=True)]
+    (camvid / "train.txt").write_text("\n".join(slipped))
+    message = "pairs 2 of 3 images with the label of another one, by name; the first is train_000001 with train_000002"
+    with pytest.raises(DataError, match=message):
+        read_camvid(camvid)
+    (camvid / "train.txt").write_text("\n".join([slipped[0], *lines[1:]]))
     read_camvid(camvid)
-    assert "pairs 2 of 3 images with the label of another one" in caplog.text
-    assert "the first is train_000001 with train_000002" in caplog.text
+    assert "pairs 1 of 4 images with the label of another one" in caplog.text
