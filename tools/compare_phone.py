@@ -47,11 +47,14 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         result = {key: content[key] for key in KEPT}
+        facts = dict(result["device_facts"])
+        is_measured = all(isinstance(result[key], int | float) for key in ("median_ms", "p90_ms"))
+        if not is_measured:
+            raise TypeError("a time is no number")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no result of deploy/lite/benchmark.py ({error!r})") from error
     if result["device"] == "host":
         return None
-    facts = result["device_facts"]
     name = next((facts[key] for key in NAMES if facts.get(key)), result["device"])
     threads = f"{result['threads']} thread{'s' if result['threads'] != 1 else ''}"
     precision = "" if result["precision"] == "fp32" else f", {result['precision']}"

@@ -111,7 +111,13 @@ def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:
     miou = images = None
     if system.weights:
         load_weights(model, system.weights)
-        if evaluates and Path(config.val_dataset_cfg.get("dataset_root", "")).is_dir():
+        root = config.val_dataset_cfg.get("dataset_root")
+        if not evaluates or not root or not Path(root).is_dir():
+            reason = f"there is no data set at {root}" if evaluates else "--no_eval"
+            get_logger().warning(
+                "%s: the weights are not evaluated (%s); the mIoU shown is the authors', of theirs", system.slug, reason
+            )
+        else:
             dataset = builder.build_checked_dataset("val_dataset")
             get_logger().info("%s: validation on %d images", system.slug, len(dataset))
             metrics = evaluate(model, dataset, InferenceOptions.from_dict(config.test_config), num_workers=1)

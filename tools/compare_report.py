@@ -151,15 +151,17 @@ def _latency_cell(row: Row, key: str, against: Row | None) -> str:
 def problems(comparison: Comparison) -> list[str]:
     """What failed, and which figures are not valid and why: a line a system."""
     titles, said = dict(comparison.runtimes), {}
-    for row in comparison.rows:
-        parts = [row.system.failure.message] if row.system.failure else []
-        for key, found in row.system.latencies.items():
+    named = [(row.name, row.system) for row in comparison.rows]
+    named += [(f"{system.config.stem}, the network alone", system) for system in comparison.decoders.values()]
+    for name, system in named:
+        parts = [system.failure.message] if system.failure else []
+        for key, found in system.latencies.items():
             if isinstance(found, Failed):
                 parts.append(f"{titles[key]} failed: {found.message}")
             elif not found.valid:
                 parts.append(f"{titles[key]} not valid: {', '.join(found.invalid_reasons)}")
         if parts:
-            said.setdefault(id(row.system), f"{row.name}: {'; '.join(parts)}")
+            said.setdefault(id(system), f"{name}: {'; '.join(parts)}")
     return list(said.values())
 
 
@@ -189,7 +191,7 @@ def explanations(comparison: Comparison) -> list[str]:
     if probed:
         lines.append(
             "Rows without a checkpoint run on weights made for timing: batch norms set from drawn scenes, the "
-            "classifier fitted so that 15 classes win somewhere. They say nothing about accuracy."
+            "classifier fitted so that 15 classes, or all there are, win somewhere. They say nothing about accuracy."
         )
     return lines
 

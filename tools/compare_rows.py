@@ -149,8 +149,9 @@ def _system(systems: dict[Any, System], config: str, op: str, weights: str | Non
     slug, failure = f"{path.stem}-{op}", None
     try:
         loaded = Config(path, opts=list(opts))
-        transforms = str(loaded.val_dataset_cfg.get("transforms"))
-        network = model_key(loaded.dic["model"], loaded.num_classes), transforms, weights
+        # What the weights are evaluated on, and how, belongs to a row only where there are any.
+        tested = (loaded.val_dataset_cfg, loaded.test_config) if weights else loaded.val_dataset_cfg.get("transforms")
+        network = model_key(loaded.dic["model"], loaded.num_classes), str(tested), weights
     except PaddleSegExtError as error:
         network, failure = str(path), Failed.by(error)
     key = network, op

@@ -141,6 +141,8 @@ def _let_all_win(rows: np.ndarray, weight: np.ndarray) -> None:
 
     By a hair would not do: runtimes round differently, and in each VIM would keep other classes.
     """
+    if len(weight) == 1:
+        return
     least = max(1, round(_LEAST_SHARE * len(rows)))
     scores = rows @ weight.T
     for _ in range(_ROUNDS):
