@@ -10,7 +10,8 @@ are made for timing: they say nothing about accuracy, and the mIoU is the author
 
 Exit codes: 0 all measured · 1 a defect of ours in some model · 2 usage or config · 4 data · 5 weights · 6 export or
 conversion · 7 device, measurement, or a figure that is not valid · 8 download · 130 interrupted, with
-reports of what there was. One failed model does not stop the others; its row says why, and the code is that of the first failure.
+reports of what there was. One failed model does not stop the others; its row says why, and the code is that of the
+first failure.
 """
 
 from __future__ import annotations
