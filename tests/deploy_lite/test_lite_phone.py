@@ -141,7 +141,9 @@ def test_unplugged_in_the_middle_of_ten_models(server, plug, command, ready_nb, 
 def test_ctrl_c_keeps_whole_rounds(plug, command, ready_nb, tmp_path):
     phone, models = plug(), many(ready_nb, tmp_path / "models", 2)
     line = command(models, *NB, "--resume")
-    with subprocess.Popen(**line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as child:
+    # A shell's background jobs, and all they start, ignore Ctrl-C; the tests may be one of them.
+    heeds = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), "start_new_session": True}
+    with subprocess.Popen(**line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **heeds) as child:
         try:
             wait_for(lambda: (tmp_path / "test_result_json" / "m0-x86-t1.rounds.jsonl").exists())
             (phone.root / "misbehave").write_text("hang")
