@@ -5,7 +5,7 @@ PHOTO ?=
 demo_flags := $(if $(filter-out 0,$(FAST)),--fast) $(if $(PHOTO),--photo "$(PHOTO)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cpp test check matrix lock clean
+.PHONY: help setup demo cpp test check matrix compare tables lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +32,12 @@ check: setup ## lint, format, spelling, architecture
 
 matrix: setup ## the long tables of tests
 	@$(PY) -m pytest -q -m matrix
+
+compare: setup ## the published comparisons, measured on this machine: output/compare/compare.html
+	@$(PY) tools/compare.py
+
+tables: setup ## rewrite the tables of configs/*/README.md
+	@$(PY) tools/config_tables.py
 
 # The override takes opencv-python out of the resolution: paddleseg asks for it, the headless wheel replaces it.
 lock: ## rewrite requirements.lock from requirements.txt and requirements-dev.txt (needs uv)

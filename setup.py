@@ -15,7 +15,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 TOOLS = "paddleseg_ext_tools"
 # Copied into the tools' package; tools/paths.py finds them there, or in the checkout of an editable install.
-SHIPPED = {"configs": ("*.yml", "*.yaml", "*.md"), "deploy/lite": ("*.py", "*.sh", "*.md")}
+SHIPPED = {"configs": ("*.yml", "*.yaml", "*.json", "*.md"), "deploy/lite": ("*.py", "*.sh", "*.md")}
 
 
 def version() -> str:
@@ -62,9 +62,9 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.11",
     install_requires=requirements(),
-    packages=[*find_packages(include=["paddleseg_ext", "paddleseg_ext.*"]), TOOLS],
+    packages=[*find_packages(include=["paddleseg_ext", "paddleseg_ext.*"]), TOOLS, f"{TOOLS}.scenes"],
     package_dir={TOOLS: "tools"},
-    package_data={TOOLS: ["*.jinja"]},
+    package_data={TOOLS: ["*.jinja"], "paddleseg_ext.deploy": ["*.jpg"]},
     cmdclass={"build_py": BuildWithShippedTrees},
     entry_points={"console_scripts": [f"paddleseg-ext = {TOOLS}.__main__:main"]},
     zip_safe=False,

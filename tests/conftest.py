@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import paddle
 import pytest
 
-from paddleseg_ext.datasets.scenes import write_dataset
+from paddleseg_ext_tools.scenes import write_dataset
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""DESIGN's table of arrows and the limits of size and style, held over the syntax trees of the repository.
+"""The arrows of CONTRIBUTING.md and the limits of size and style, held over the syntax trees of the repository.
 
     tools, deploy/ -> core -> {cvlibs, models, datasets, weights, deploy} -> layers -> paddle
 
@@ -117,7 +117,7 @@ def test_the_library_keeps_its_rooms() -> None:
         room = room_of(path)
         name = module_of(path).removeprefix(LIBRARY + ".")
         if room is None and name not in FREE:
-            problems.append(at(path, 1, f"{name} is in no room of DESIGN.md; add it to ROOMS with its arrows"))
+            problems.append(at(path, 1, f"{name} is in no room; add it to ROOMS with its arrows"))
         allowed = ROOMS.get(room, set()) | FREE | ({name} if room is None else set())
         for node, target in imports(path):
             if target.split(".")[0] in {TOOLS, "tools", "deploy"}:

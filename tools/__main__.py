@@ -16,7 +16,9 @@ COMMANDS = {
     "val": "evaluate a model: mIoU, accuracy, kappa",
     "predict": "segment images and save the pictures",
     "export": "write the static graph with an output op",
-    "make_scenes": "draw the procedural data set in ADE20K's layout",
+    "convert_weights": "turn a torch project's .pth into .pdparams, and back",
+    "compare": "parameters, multiply-adds, latency and mIoU of models, side by side",
+    "make_scenes": "draw a data set in the layout of ADE20K, Cityscapes or CamVid",
     "demo": "all of it in five minutes, ending in one report",
 }
 # Scripts of deploy/lite, which stand alone and are run as processes.
@@ -68,7 +70,7 @@ def _script(name: str, argv: list[str]) -> int:
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<12} {what}" for name, what in {**COMMANDS, **SCRIPTS}.items())
+    commands = "\n".join(f"  {name:<15} {what}" for name, what in {**COMMANDS, **SCRIPTS}.items())
     return (
         "usage: paddleseg-ext COMMAND [ARGS...]\n\n"
         f"{commands}\n\n"

@@ -42,6 +42,14 @@ def launch(function: Callable[[], object]) -> int:
     return run(function)
 
 
+def add_ignore_flag(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds `--ignore`, patterns of tensors that `what` need not hold as the network does."""
+    parser.add_argument(
+        "--ignore", nargs="+", default=[], metavar="PATTERN",
+        help=f"tensors of {what} to leave out, such as 'decode_head.conv_seg.*' for another number of classes",
+    )  # fmt: skip
+
+
 def add_test_flags(parser: argparse.ArgumentParser, switch: str) -> None:
     """Adds the flags of test-time augmentation; `switch` is `aug_eval` or `aug_pred`."""
     parser.add_argument(f"--{switch}", action="store_true", help="average over --scales and flips")
@@ -67,6 +75,11 @@ def merged_test_config(args: argparse.Namespace, switch: str, from_yaml: dict) -
     if getattr(args, switch):
         flips = {"flip_horizontal": args.flip_horizontal, "flip_vertical": args.flip_vertical}
         settings.update(aug_eval=True, scales=args.scales or [1.0], **flips)
+        if not args.scales and from_yaml.get("aug_eval") and from_yaml.get("scales", 1.0) not in (1.0, [1.0]):
+            get_logger().warning(
+                "--%s without --scales tests at scale 1.0, the config at %s; add --scales to keep that",
+                switch, from_yaml["scales"],
+            )  # fmt: skip
     if args.is_slide:
         settings.update(is_slide=True, crop_size=args.crop_size, stride=args.stride)
     return settings

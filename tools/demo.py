@@ -179,7 +179,7 @@ class Demo:
     def _measure(self) -> None:
         import cv2
 
-        from paddleseg_ext.datasets.scenes import make_scene
+        from paddleseg_ext_tools.scenes import make_scene
 
         scene, lite = self.folder / "scene.png", self.folder / "lite"
         cv2.imwrite(str(scene), make_scene(SCENE_SEED, 512, 512)[0][:, :, ::-1])

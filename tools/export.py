@@ -5,19 +5,31 @@ from __future__ import annotations
 import argparse
 import sys
 
-from paddleseg_ext_tools.arguments import OUTPUT_OPS, find_config, launch, new_parser, set_device
+from paddleseg_ext_tools.arguments import (
+    OUTPUT_OPS,
+    add_ignore_flag,
+    find_config,
+    launch,
+    new_parser,
+    set_device,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
     parser = new_parser("Export a model as a static graph for Paddle Inference and Paddle-Lite.", device=False)
-    parser.add_argument("--model_path", help="trained weights (.pdparams, path or URL)")
+    parser.add_argument("--model_path", help="trained weights (.pdparams or .pth, path or URL)")
+    add_ignore_flag(parser, "--model_path")
     parser.add_argument("--save_dir", default="./output/inference_model", help="where the graph goes")
     parser.add_argument("--input_shape", nargs="+", type=int, help="fixed input N C H W, such as 1 3 512 512")
     parser.add_argument(
         "--output_op", choices=OUTPUT_OPS, help="what follows the decoder; default argmax, or vim if the yaml says so"
     )
-    return parser.parse_args(argv)
+    parser.add_argument("--onnx", action="store_true", help="also write model.onnx, checked under ONNX Runtime")
+    args = parser.parse_args(argv)
+    if args.ignore and not args.model_path:
+        parser.error("--ignore is about --model_path, which is not given")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,24 +42,31 @@ def export(args: argparse.Namespace) -> None:
     """Builds the model, loads its weights strictly, exports, and says how the export was checked."""
     from paddleseg_ext.core.export import check_input_shape
     from paddleseg_ext.core.export import export as export_model
+    from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.deploy.onnx_export import export_onnx
     from paddleseg_ext.utils.command import writable_dir
     from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext.weights import load_weights
 
     config = Config(find_config(args.config), opts=args.opts)
     shape = check_input_shape(args.input_shape, config.in_channels)
+    test_scale = InferenceOptions.from_dict(config.test_config).single_scale()
     save_dir = writable_dir(args.save_dir)
     set_device("cpu")
     model = Builder(config).build_untrained_model()
     if args.model_path:
-        load_weights(model, args.model_path)
+        load_weights(model, args.model_path, args.ignore)
     else:
         get_logger().warning("no --model_path: exporting random weights, good for timing only")
     output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
     report = export_model(
-        model, output_op, shape, save_dir, config.num_classes, config.val_dataset_cfg.get("transforms")
+        model, output_op, shape, save_dir, config.num_classes, config.val_dataset_cfg.get("transforms"), test_scale
     )
+    if test_scale != 1.0:
+        get_logger().info(
+            "the graph resizes its input by %g inside, as test_config says: give it whole images", test_scale
+        )
     done = [f"{count} {name}" for name, count in report.passes.items() if count]
     get_logger().info("graph passes: %s", ", ".join(done) or "nothing to do")
     if None in report.config.input_shape[2:]:
@@ -56,6 +75,9 @@ def export(args: argparse.Namespace) -> None:
         f"{save_dir}: {output_op}, {report.config.output_dtype} {report.config.output_shape}, "
         f"{report.operators} operators. Checked with Paddle Inference: {report.agreement}."
     )
+    if args.onnx:
+        onnx = export_onnx(save_dir)
+        print(f"{onnx.file}: opset {onnx.opset}. Checked under ONNX Runtime: {onnx.agreement}.")
 
 
 def resolve_output_op(flag: str | None, upsample: str) -> str:

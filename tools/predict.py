@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from paddleseg_ext_tools.arguments import (
+    add_ignore_flag,
     add_test_flags,
     find_config,
     launch,
@@ -18,7 +19,8 @@ from paddleseg_ext_tools.arguments import (
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
     parser = new_parser("Segment pictures with a trained model.")
-    parser.add_argument("--model_path", required=True, help="trained weights (.pdparams, path or URL)")
+    parser.add_argument("--model_path", required=True, help="trained weights (.pdparams or .pth, path or URL)")
+    add_ignore_flag(parser, "--model_path")
     parser.add_argument("--image_path", required=True, help="a picture, a folder, or a text file of paths")
     parser.add_argument("--save_dir", default="./output/result", help="where the pictures go")
     parser.add_argument("--custom_color", nargs="+", type=int, help="R G B of class 0, of class 1, …")
@@ -51,7 +53,7 @@ def predict(args: argparse.Namespace) -> None:
     set_device(args.device, args.device_id)
     builder = Builder(config)
     model = builder.build_untrained_model()
-    load_weights(model, args.model_path)
+    load_weights(model, args.model_path, args.ignore)
     transforms = builder.build("val_transforms")
     count = predict_pictures(model, transforms, pictures, save_dir, test_config, args.custom_color)
     get_logger().info("%d predictions are in %s", count, save_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from paddleseg_ext_tools.arguments import find_config, launch, new_parser, set_device
+from paddleseg_ext_tools.arguments import add_ignore_flag, find_config, launch, new_parser, set_device
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -20,6 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--keep_checkpoint_max", type=int, default=5, help="iter_* folders to keep, 0: all")
     parser.add_argument("--early_stop_intervals", type=int, help="stop after so many evaluations without gain")
     parser.add_argument("--resume_model", help="an iter_<n> folder to go on from")
+    add_ignore_flag(parser, "the yaml's pretrained weights")
     parser.add_argument("--log_iters", type=int, default=10, help="iterations between log lines")
     parser.add_argument("--use_vdl", action="store_true", help="write VisualDL records into --save_dir")
     parser.add_argument("--use_ema", action="store_true", help="keep a moving average of the weights as well")
@@ -36,6 +37,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} must be at least 1")
     if args.early_stop_intervals is not None and not args.do_eval:
         parser.error("--early_stop_intervals counts evaluations; it needs --do_eval")
+    if args.ignore and args.resume_model:
+        parser.error("--ignore is about pretrained weights; --resume_model goes on with all of a run's")
     if args.seed is not None and not 0 <= args.seed < 2**31:
         parser.error(f"--seed is {args.seed}; it must be from 0 to {2**31 - 1}")
     return args
@@ -57,6 +60,7 @@ def train(args: argparse.Namespace) -> None:
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.utils.command import writable_dir
     from paddleseg_ext.utils.logging import get_logger
+    from paddleseg_ext.weights import ignoring
 
     config = Config(find_config(args.config), args.learning_rate, args.batch_size, args.iters, args.opts)
     test_config = InferenceOptions.from_dict(config.test_config)
@@ -71,7 +75,8 @@ def train(args: argparse.Namespace) -> None:
         get_logger().info("seed %d; give --seed %d to repeat this run", seed, seed)
     paddle.seed(seed)
     # A checkpoint replaces whatever weights the config starts from; fetching those would be for nothing.
-    model = builder.build_untrained_model() if args.resume_model else builder.build("model")
+    with ignoring(args.ignore):
+        model = builder.build_untrained_model() if args.resume_model else builder.build("model")
     options = TrainOptions(
         save_dir, config.iters, config.batch_size, seed, args.save_interval, args.log_iters, args.num_workers,
         args.keep_checkpoint_max, args.early_stop_intervals, args.use_vdl, args.use_ema, args.precision,

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from paddleseg_ext_tools.arguments import (
+    add_ignore_flag,
     add_test_flags,
     find_config,
     launch,
@@ -18,11 +19,15 @@ from paddleseg_ext_tools.arguments import (
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
     parser = new_parser("Evaluate a segmentation model.")
-    parser.add_argument("--model_path", help="weights to evaluate (.pdparams, path or URL)")
+    parser.add_argument("--model_path", help="weights to evaluate (.pdparams or .pth, path or URL)")
+    add_ignore_flag(parser, "--model_path")
     parser.add_argument("--num_workers", type=int, default=0, help="threads that read ahead")
     parser.add_argument("--save_json", help="also write the metrics and the confusion matrix to this file")
     add_test_flags(parser, "aug_eval")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.ignore and not args.model_path:
+        parser.error("--ignore is about --model_path, which is not given")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,7 +58,7 @@ def val(args: argparse.Namespace) -> None:
     dataset = builder.build_checked_dataset("val_dataset")
     model = builder.build_untrained_model()
     if args.model_path:
-        load_weights(model, args.model_path)
+        load_weights(model, args.model_path, args.ignore)
     else:
         get_logger().warning("no --model_path: evaluating random weights")
     metrics = evaluate(model, dataset, test_config, args.num_workers)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Latency of exported segmentation models under Paddle-Lite, with the conditions they were measured in.
 
-    python benchmark.py --models_dir models_dir --result_file test_result.txt --input image1.txt
+    python benchmark.py --benchmark_bin benchmark_bin --models_dir models_dir --input image1.txt   # a phone, over adb
+    python benchmark.py --benchmark_bin host --models_dir models_dir --input image1.txt            # this machine
 
-Writes the text blocks benchmark_bin prints to --result_file, one JSON (with every single run) and the output
-tensors of each case to --json_dir, and a table to the screen.
+Writes the text blocks benchmark_bin prints to --result_file; one JSON a case with every figure, the output
+tensors, results.md and results.csv to --json_dir; and a table to the screen.
 
 Exit codes: 0 all valid · 2 usage · 4 data · 6 conversion · 7 device, measurement, or a result that is
 not valid · 130 interrupted. One failed model does not stop the others; the code is that of the first failure.
@@ -13,18 +14,25 @@ not valid · 130 interrupted. One failed model does not stop the others; the cod
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from device import Settings, open_device
+from adb import Adb, find_adb
+from benchmark_bin import BenchmarkBin
+from device import Device, Settings
 from errors import DataError, DeviceError, LiteError, UsageError
+from host import HostDevice
+from phone import DEFAULT_DIR, AdbDevice
 from plan import find_cases
 from report import markdown_table
 from result import Failure, Result
+from runner import PaddleliteRunner, Runner
+from session import Options, Session
+
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,42 +41,67 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(args)
     except LiteError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error ({error.kind}): {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return DataError.exit_code
     except KeyboardInterrupt:
-        print("interrupted; what was measured before is kept", file=sys.stderr)
+        print("interrupted; what was measured before is kept, --resume goes on from there", file=sys.stderr)
         return 130
 
 
 def _run(args: argparse.Namespace) -> int:
-    _refuse_runner(args.benchmark_bin)
-    _require_numpy()
-    from session import Options, Session
-
+    on_host = args.device == "host" or (args.device is None and args.benchmark_bin in ("host", "-"))
+    optimize = args.optimize or ("host" if on_host else "device")
+    _check(args, on_host, optimize)
     json_dir = args.json_dir or args.result_file.with_name(f"{args.result_file.stem}_json")
     _require_writable(args.result_file, json_dir)
-    device = open_device(args.device)
     shape = tuple(args.input_shape) if args.input_shape else None
     cases = find_cases(args.models_dir, args.threads, args.precision, shape)
-    settings = Settings(1, args.warmup, args.repeats, args.min_seconds, args.timeout)
+    if not args.input.is_file():
+        raise DataError(f"{args.input}: no such input file", hint="gen_val_txt.py makes it from a picture")
+    device, runner = _open(args, on_host)
+    if device.target == "x86" and "fp16" in args.precision:
+        raise UsageError("--precision fp16: Paddle-Lite computes it on ARM only", "a phone with ARM v8.2 cores")
     options = Options(
         args.input,
         args.result_file,
         json_dir,
-        settings,
-        rounds=args.rounds,
+        Settings(
+            1, args.warmup, args.repeats, args.min_seconds, args.timeout, args.power_mode, args.affinity,
+            backend=args.backend or "",
+        ),
+        rounds=args.rounds or (1 if on_host else 3),
         interleave=args.interleave,
         opt=args.opt,
         check=args.reference == "auto",
-    )
-    outcomes = Session(device, options).run(cases)
+        optimize=optimize,
+        resume=args.resume,
+        cool_down_s=(0.0 if on_host else 300.0) if args.cool_down is None else args.cool_down,
+        reconnect_s=args.reconnect,
+        html=args.html,
+    )  # fmt: skip
+    outcomes = Session(device, runner, options).run(cases)
     print()
     print(markdown_table(outcomes))
-    print(f"{args.result_file} and {json_dir}")
+    print(f"{args.result_file} and {json_dir}" + (f" and {args.html}" if args.html else ""))
     return exit_code(outcomes)
+
+
+def _open(args: argparse.Namespace, on_host: bool) -> tuple[Device, Runner]:
+    wheel = args.benchmark_bin in ("host", "-")
+    if on_host:
+        host = HostDevice()
+        return host, PaddleliteRunner(host) if wheel else BenchmarkBin(host, Path(args.benchmark_bin))
+    if not Path(args.benchmark_bin).is_file():
+        raise DataError(
+            f"{args.benchmark_bin}: no such file",
+            "Paddle-Lite's benchmark_bin built for the phone (README.md says where it comes from)",
+            "`host` in its place, which measures on this machine",
+        )
+    phone = AdbDevice(Adb(find_adb(args.adb)), args.serial, args.remote_dir, args.timeout)
+    return phone, BenchmarkBin(phone, Path(args.benchmark_bin))
 
 
 def exit_code(outcomes: Sequence[Result | Failure]) -> int:
@@ -81,18 +114,15 @@ def exit_code(outcomes: Sequence[Result | Failure]) -> int:
     return 0
 
 
-def _refuse_runner(runner: str) -> None:
-    if runner not in ("host", "-"):
-        raise DeviceError(
-            f"{runner}: measuring on a phone with benchmark_bin is not in this version",
-            "`host` in its place, which measures on this machine with the paddlelite wheel",
-            "sh benchmark.sh host models_dir test_result.txt image1.txt",
-        )
-
-
-def _require_numpy() -> None:
-    if importlib.util.find_spec("numpy") is None:
-        raise UsageError(f"{sys.executable} has no numpy", hint="pip install numpy paddlelite==2.13rc0")
+def _check(args: argparse.Namespace, on_host: bool, optimize: str) -> None:
+    """Refuse what cannot work together, before anything is touched."""
+    wheel = args.benchmark_bin in ("host", "-")
+    if not on_host and wheel:
+        raise UsageError("--device adb needs a program to run on the phone", "--benchmark_bin PATH")
+    if wheel and optimize == "device":
+        raise UsageError("--optimize device is benchmark_bin's", "--optimize host")
+    if on_host and wheel and (args.power_mode or args.backend):
+        raise UsageError("--power_mode and --backend are benchmark_bin's", "--affinity, which works here too")
 
 
 def _require_writable(result_file: Path, json_dir: Path) -> None:
@@ -111,26 +141,38 @@ def _parser() -> argparse.ArgumentParser:
     head, _, tail = __doc__.partition("\n")
     layout = argparse.RawTextHelpFormatter
     parser = argparse.ArgumentParser(description=head, epilog=tail, formatter_class=layout)
-    add = parser.add_argument
+    either = argparse.BooleanOptionalAction
+    add = parser.add_argument_group("what").add_argument
     add("--models_dir", type=Path, required=True, help="exported folders, or one, or .nb files")
-    add("--result_file", type=Path, default=Path("test_result.txt"), help="text report (test_result.txt)")
     add("--input", type=Path, required=True, help="image1.txt (see gen_val_txt.py) or .npy")
-    add("--input_shape", type=int, nargs=4, help="N C H W, where no deploy.yaml gives a fixed one")
-    add("--device", choices=["host"], default="host", help="where to measure (host: this machine)")
-    add("--benchmark_bin", default="host", help="`host` or `-`: the paddlelite wheel (host)")
-    add("--threads", type=_thread_counts, default=(1,), help="such as 1 or 1,2 (1)")
+    add("--result_file", type=Path, default=Path("test_result.txt"), help="text report (test_result.txt)")
+    add("--json_dir", type=Path, help="JSON, .nb and output files (<result_file>_json)")
+    add("--html", type=Path, help="also write a page with every model's distribution")
+    add("--input_shape", type=_count(1), nargs=4, help="N C H W, where no deploy.yaml gives a fixed one")
+    add("--threads", type=_list_of(_count(1)), default=(1,), help="such as 1 or 1,2,4 (1)")
+    add("--precision", type=_list_of(_precision), default=("fp32",), help="such as fp32 or fp32,fp16,int8 (fp32)")
+    add = parser.add_argument_group("where").add_argument
+    add("--benchmark_bin", default="host", help="the phone's program; `host` or `-`: the paddlelite wheel (host)")
+    add("--device", choices=["adb", "host"], help="(adb, or host without a benchmark_bin)")
+    add("--serial", help="which phone ($ANDROID_SERIAL, or the only one)")
+    add("--adb", help="the adb program ($ADB, PATH, the adbutils wheel)")
+    add("--remote_dir", default=DEFAULT_DIR, help=f"folder on the phone ({DEFAULT_DIR})")
+    add("--backend", help="benchmark_bin's (arm or x86, as the phone)")
+    add("--power_mode", type=int, choices=range(6), default=0, help="0 big cores, 1 little, 2 all, 3 unbound (0)")
+    add("--affinity", default="", help="big, little, all, or a mask such as 0xf0")
+    add("--optimize", choices=["host", "device"], help="who runs opt (device on a phone, else host)")
+    add("--opt", help="the opt program, when not beside this Python or on PATH")
+    add = parser.add_argument_group("how").add_argument
     add("--warmup", type=_count(0), default=20, help="runs before the counted ones (20)")
     add("--repeats", type=_count(1), default=50, help="counted runs of a round, at least (50)")
-    add("--min_seconds", type=float, default=0.0, help="go on until a round has counted this long (0)")
-    add("--rounds", type=_count(1), default=1, help="fresh processes a case (1)")
-    either = argparse.BooleanOptionalAction
+    add("--min_seconds", type=_seconds, default=0.0, help="go on until so much is counted (0)")
+    add("--rounds", type=_count(1), help="fresh processes a case (3 on a phone, 1 here)")
     add("--interleave", action=either, default=True, help="A B A B, not A A B B")
-    add("--precision", choices=["fp32"], default="fp32", help="x86 computes in fp32 only (fp32)")
-    add("--optimize", choices=["host"], default="host", help="where opt runs (host)")
-    add("--opt", help="the opt program, when not beside this Python or on PATH")
-    add("--timeout", type=float, default=600.0, help="seconds for one conversion or one round (600)")
-    add("--json_dir", type=Path, help="JSON, .nb and output files (<result_file>_json)")
-    add("--reference", choices=["auto", "none"], default="auto", help="compare with Paddle's output (auto)")
+    add("--cool_down", type=_seconds, help="seconds a round may wait for a cool phone (300 on a phone)")
+    add("--timeout", type=_seconds, default=600.0, help="seconds for one conversion or one round (600)")
+    add("--reconnect", type=_seconds, default=60.0, help="of these, to wait for a phone that went away (60)")
+    add("--resume", action="store_true", help="measure only what is missing in --json_dir")
+    add("--reference", choices=["auto", "none"], default="auto", help="compare with another runtime's output (auto)")
     return parser
 
 
@@ -143,8 +185,27 @@ def _count(least: int):
     return whole_number
 
 
-def _thread_counts(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(_count(1)(part.strip()) for part in text.split(",")))
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def _precision(text: str) -> str:
+    if text not in PRECISIONS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(PRECISIONS)}")
+    return text
+
+
+def _list_of(kind):
+    def values(text: str) -> tuple:
+        return tuple(dict.fromkeys(kind(part.strip()) for part in text.split(",")))
+
+    return values
 
 
 if __name__ == "__main__":

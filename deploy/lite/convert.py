@@ -55,8 +55,19 @@ def opt_version(opt: Path, timeout_s: float = 30) -> str:
     return lines[-1] if lines else "unknown"
 
 
-def convert(model_file: Path, param_file: Path, nb_file: Path, target: str, opt: Path, timeout_s: float = 300) -> Path:
+def convert(
+    model_file: Path,
+    param_file: Path,
+    nb_file: Path,
+    target: str,
+    opt: Path,
+    timeout_s: float = 300,
+    precision: str = "fp32",
+) -> Path:
     """Write `nb_file` (must end in .nb) for `target`: `x86`, `arm`, or several opt knows, comma-separated.
+
+    `precision` is `fp32`; `fp16` (ARM, computed in fp16 where the kernels can); or `int8`, which stores the weights
+    of convolutions and matrix products in 8 bits, to be computed in fp32: a smaller file, not a faster one.
 
     Raises:
         ConversionError: opt failed, gave no answer within `timeout_s` seconds, or wrote nothing;
@@ -66,7 +77,7 @@ def convert(model_file: Path, param_file: Path, nb_file: Path, target: str, opt:
         nb_file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".opt-", dir=nb_file.parent) as work:
             made = Path(work) / "model.nb"
-            finished = run_child(_command(opt, model_file, param_file, made, target), timeout_s)
+            finished = run_child(_command(opt, model_file, param_file, made, target, precision), timeout_s)
             if finished.returncode != 0 or not made.is_file() or made.stat().st_size == 0:
                 raise _failure(model_file, target, finished)
             os.replace(made, nb_file)
@@ -75,13 +86,15 @@ def convert(model_file: Path, param_file: Path, nb_file: Path, target: str, opt:
     return nb_file
 
 
-def _command(opt: Path, model_file: Path, param_file: Path, made: Path, target: str) -> list[str]:
+def _command(opt: Path, model_file: Path, param_file: Path, made: Path, target: str, precision: str) -> list[str]:
+    more = {"int8": ["--quant_model=true", "--quant_type=QUANT_INT8"], "fp16": ["--enable_fp16=true"]}
     return [
         str(opt),
         f"--model_file={model_file.absolute()}",
         f"--param_file={param_file.absolute()}",
         f"--optimize_out={made.with_suffix('')}",  # opt appends .nb
         f"--valid_targets={target}",
+        *more.get(precision, []),
     ]
 
 
@@ -106,6 +119,14 @@ def _failure(model_file: Path, target: str, finished: Finished) -> ConversionErr
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "it said nothing and left no file"
+
+
+def nb_version(nb_file: Path) -> str | None:
+    """The version of the opt that made `nb_file`, which stands behind its first two bytes; None if none does."""
+    with nb_file.open("rb") as stream:
+        head = stream.read(18)
+    match = re.match(rb"[\w.+-]+(?=\0|$)", head[2:])
+    return match[0].decode("ascii") if match else None
 
 
 def count_operators(nb_file: Path, timeout_s: float = 60) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The failures this tool reports, each with the exit code of its kind.
 
 0 all valid · 2 usage · 4 data (models, input image) · 6 conversion by opt · 7 device or measurement.
+The name of the class stands in every message and in the report, so that a script can tell failures apart.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ class LiteError(Exception):
     exit_code = 1
 
     def __init__(self, got: str, need: str = "", hint: str = "") -> None:
+        # What a broken link or program said may hold any bytes, and goes to terminals, CSV and HTML.
+        got = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in got)
         self.got, self.need, self.hint = got, need, hint
         parts = [got]
         if need:
@@ -25,6 +28,11 @@ class LiteError(Exception):
         if hint:
             parts.append(f"Try: {hint}")
         super().__init__("\n  ".join(parts))
+
+    @property
+    def kind(self) -> str:
+        """The name of the class."""
+        return type(self).__name__
 
 
 class UsageError(LiteError):
@@ -46,6 +54,66 @@ class ConversionError(LiteError):
 
 
 class DeviceError(LiteError):
-    """The device is not usable, or the measurement on it failed."""
+    """The device is not usable, or the measurement on it failed. Doing the same again would fail again."""
 
     exit_code = 7
+
+
+class NoAdb(DeviceError):
+    """There is no adb program, or it does not run."""
+
+
+class NoDevice(DeviceError):
+    """adb sees no phone, or not the one asked for."""
+
+
+class SeveralDevices(DeviceError):
+    """adb sees more than one phone and none was named."""
+
+
+class Unauthorized(DeviceError):
+    """The phone has not allowed this computer."""
+
+
+class DeviceFull(DeviceError):
+    """No space left on the phone."""
+
+
+class DeviceReadOnly(DeviceError):
+    """The phone does not let us write where we want to."""
+
+
+class RunnerFailed(DeviceError):
+    """benchmark_bin or the runtime crashed or refused what it was given."""
+
+
+class MissingLibrary(RunnerFailed):
+    """The phone has not a shared library that benchmark_bin needs."""
+
+
+class WrongAbi(RunnerFailed):
+    """benchmark_bin was built for another processor."""
+
+
+class BadOutput(RunnerFailed):
+    """It ended well and printed something that is no measurement."""
+
+
+class TransientError(DeviceError):
+    """What may go right the next time: retried, within bounds."""
+
+
+class DeviceOffline(TransientError):
+    """adb knows the phone, which does not answer."""
+
+
+class DeviceLost(TransientError):
+    """The connection broke in the middle of something."""
+
+
+class DeviceTimeout(TransientError):
+    """No answer before the deadline."""
+
+
+class BrokenTransfer(TransientError):
+    """A file arrived with another size or hash than it left with."""

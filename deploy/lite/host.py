@@ -1,102 +1,130 @@
-"""This machine as a device: each measurement is a fresh child running `run_paddlelite.py`."""
+"""This machine as a device: files stay where they are, programs are children."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from device import Device, Measurement, Settings
-from errors import DeviceError
-from process import Finished, run_child
+from device import Device, Measurement, Settings, State, find_mask
+from errors import DeviceError, DeviceTimeout
+from process import Deadline, Finished, run_child
+from result import write_atomically
+
+_TARGETS = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}
 
 
 class HostDevice(Device):
-    """This machine, through the paddlelite wheel of the Python that runs this."""
+    """This machine."""
 
     name = "host"
-    _script = Path(__file__).with_name("run_paddlelite.py")
 
     def __init__(self) -> None:
-        """Raises DeviceError where the wheel is missing or the processor is neither x86-64 nor ARM."""
+        """Raises DeviceError where the processor is neither x86-64 nor ARM."""
         machine = platform.machine().lower()
-        targets = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}
-        if machine not in targets:
+        if machine not in _TARGETS:
             raise DeviceError(f"this machine's processor is {machine}", "x86-64 or ARM")
-        self.target = targets[machine]
-        try:
-            self._version = importlib.metadata.version("paddlelite")
-        except importlib.metadata.PackageNotFoundError:
-            raise DeviceError(
-                f"{sys.executable} (Python {platform.python_version()}) has no paddlelite",
-                hint="pip install paddlelite==2.13rc0 (wheels exist for Python 3.8 and 3.10)",
-            ) from None
+        self.target = _TARGETS[machine]
+        self.identity = f"{platform.node()} {_cpu_model()}"
+        self._work = tempfile.TemporaryDirectory(prefix="lite-")
 
     def info(self) -> dict[str, str]:
         """Processor, cores, system, Python and paddlelite versions."""
-        return {
+        facts = {
             "Host CPU": _cpu_model(),
-            "Cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}",
+            "Cores": f"{_cores()} of {os.cpu_count()}",
             "OS": platform.platform(),
             "Python": platform.python_version(),
-            "paddlelite": self._version,
         }
+        version = paddlelite_version()
+        return {**facts, "paddlelite": version} if version else facts
 
-    def state(self) -> dict[str, str]:
+    def state(self) -> State:
         """Load averages over 1, 5 and 15 minutes."""
-        return {"load average": " ".join(f"{load:.2f}" for load in os.getloadavg())}
+        return State(facts={"load average": " ".join(f"{load:.2f}" for load in os.getloadavg())})
 
-    def measure(self, nb_file: Path, input_array: np.ndarray, settings: Settings) -> Measurement:
-        """See `Device.measure`; the child gets `settings.threads` OpenMP threads."""
-        processors = len(os.sched_getaffinity(0))
-        if settings.threads > processors:
-            raise DeviceError(f"{settings.threads} threads asked for", f"at most {processors} on this machine")
-        with tempfile.TemporaryDirectory(prefix="lite-") as work:
-            input_file = Path(work) / "input.npy"
-            np.save(input_file, input_array)
-            command = [sys.executable, str(self._script), f"--nb={nb_file}", f"--input={input_file}"]
-            command += [f"--output_dir={work}", f"--threads={settings.threads}"]
-            command += [f"--warmup={settings.warmup}", f"--repeats={settings.repeats}"]
-            command += [f"--min_seconds={settings.min_seconds}"]
-            threads = {"OMP_NUM_THREADS": str(settings.threads)}
-            finished = run_child(command, settings.timeout_s, threads)
-            if finished.returncode != 0:
-                raise _failure(nb_file, finished, settings)
-            return self._read(Path(work), nb_file)
+    def push(self, local: Path, deadline: Deadline, name: str = "", executable: bool = False) -> str:
+        """See `Device.push`; the file's own path, or a copy where it needs another name or permission."""
+        if not name and not executable:
+            return str(local.absolute())
+        copied = Path(self._work.name) / (name or local.name)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(local, copied)
+        if executable:
+            copied.chmod(0o755)
+        return str(copied)
 
-    def _read(self, work: Path, nb_file: Path) -> Measurement:
+    def pull(self, remote: str, local: Path, deadline: Deadline) -> None:
+        """See `Device.pull`."""
         try:
-            report = json.loads((work / "measurement.json").read_text(encoding="utf-8"))
-            outputs = tuple(np.load(work / name, allow_pickle=False) for name in report["outputs"])
-            return Measurement(
-                report["init_ms"],
-                report["first_ms"],
-                tuple(report["series_ms"]),
-                outputs,
-                "paddlelite",
-                report["runtime_version"],
-                report["cpu_per_wall"],
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise DeviceError(f"{nb_file}: no complete answer from its process ({error!r})") from error
+            write_atomically(local, Path(remote).read_bytes())
+        except OSError as error:
+            raise DeviceError(f"{remote}: {error.strerror}") from error
+
+    def run(self, command: list[str], deadline: Deadline, cwd: str = "", env: dict[str, str] | None = None) -> Finished:
+        """See `Device.run`."""
+        program = ["env", "-C", cwd, *command] if cwd else command
+        finished = run_child(program, deadline.left(), env)
+        if finished.timed_out:
+            raise DeviceTimeout(f"not done after {deadline.seconds:g} s", hint="a larger --timeout")
+        return finished
+
+    def remove(self, remote: str) -> None:
+        """See `Device.remove`."""
+        Path(remote).unlink(missing_ok=True)
+
+    def workplace(self) -> str:
+        """See `Device.workplace`."""
+        return self._work.name
+
+    def alive(self, timeout_s: float) -> bool:
+        """Always."""
+        return True
+
+    def affinity_mask(self, asked: str) -> int:
+        """See `Device.affinity_mask`."""
+        highest = {}
+        for core in range(os.cpu_count() or 1):
+            path = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq")
+            if path.is_file():
+                highest[core] = int(path.read_text())
+        return find_mask(asked, highest)
+
+    def measure(self, nb_file: Path, input_array: Any, settings: Settings) -> Measurement:
+        """One process of the paddlelite wheel on a numpy array; the outputs are numpy arrays too."""
+        from dataclasses import replace
+
+        from runner import PaddleliteRunner  # here: the runner knows devices, not they it
+        from tensors import Tensor
+
+        runner = PaddleliteRunner(self)
+        got = runner.measure(nb_file, Tensor.of(input_array), settings, Deadline(settings.timeout_s))
+        return replace(got, outputs=tuple(output.numpy() for output in got.outputs))
 
 
-def _failure(nb_file: Path, finished: Finished, settings: Settings) -> DeviceError:
-    if finished.timed_out:
-        return DeviceError(f"{nb_file}: not done after {settings.timeout_s:g} s", hint="a larger --timeout")
-    lines = [line.strip() for line in finished.stderr.splitlines() if line.strip()]
-    fatal = [line for line in lines if line.startswith("[F ")]
-    reason = (fatal or lines or ["it said nothing"])[-1]
-    return DeviceError(
-        f"{nb_file}: Paddle-Lite failed ({finished.cause()}): {reason}",
-        "an .nb file made for this machine by an opt of the runtime's version, and an input of its shape",
-    )
+def paddlelite_version() -> str | None:
+    """Of the wheel in this Python, None where there is none."""
+    try:
+        return importlib.metadata.version("paddlelite")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def check_threads(threads: int) -> None:
+    """DeviceError when this machine has fewer processors than `threads`."""
+    if threads > _cores():
+        raise DeviceError(f"{threads} threads asked for", f"at most {_cores()} on this machine")
+
+
+def _cores() -> int:
+    """Those this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:
@@ -106,3 +134,18 @@ def _cpu_model() -> str:
         return platform.processor() or platform.machine()
     match = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
     return match.group(1) if match else platform.machine()
+
+
+def require_paddlelite() -> str:
+    """The wheel's version.
+
+    Raises:
+        DeviceError: this Python has none.
+    """
+    version = paddlelite_version()
+    if version is None:
+        raise DeviceError(
+            f"{sys.executable} (Python {platform.python_version()}) has no paddlelite",
+            hint="pip install paddlelite==2.13rc0 (wheels exist for Python 3.8 and 3.10)",
+        )
+    return version

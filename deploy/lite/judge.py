@@ -1,35 +1,49 @@
-"""Should this number be believed? What makes a result invalid, and what only deserves a word."""
+"""Should this number be believed? What makes a result invalid, and what only deserves a word. Pure."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
 
-from device import Measurement
+from device import Measurement, State
 from plan import Case
 from reference import Agreement
 from result import percentile
-from tensors import all_finite, same
+from store import Round
+from tensors import same
 
 MOST_EXTRA_CPU = 0.15  # processors at work beyond the threads asked for
 LEAST_CPU = 0.9  # processors at work per thread; below this, other work got in the way
 STARVED = 0.75  # below this the figure is another one than what was asked for
-LEAST_SERIES_MS = 100  # shorter series say nothing about processor time
+LEAST_SERIES_MS = 100  # shorter series say nothing about processor time or drift
 WIDE_SPREAD = 1.25  # p90 over median
+THROTTLED = 1.10  # the end of a measurement over its beginning
+WARM_C = 2.0  # above the session's first temperature, a round should not start
+LOW_BATTERY = 20.0  # percent; below, phones slow down by themselves
 
 
-def invalid_reasons(case: Case, measured: Sequence[Measurement], agreement: Agreement) -> tuple[str, ...]:
+def not_ready(state: State, base: State) -> str | None:
+    """Why a round should not start now; None when it may. `base` is the state the session began with."""
+    if state.thermal_status:
+        return f"the phone reports thermal status {state.thermal_status}"
+    if state.temperature_c is not None and base.temperature_c is not None:
+        above = state.temperature_c - base.temperature_c
+        if above > WARM_C:
+            return f"{state.temperature_c:.1f} °C, {above:.1f} more than at the start"
+    return None
+
+
+def invalid_reasons(case: Case, rounds: Sequence[Round], agreement: Agreement) -> tuple[str, ...]:
     """Why the figures must not be used; empty when they may."""
+    measured = [one.measurement for one in rounds]
     reasons = [] if agreement.good else [agreement.note]
-    last = measured[-1].outputs
-    if not last:
+    last = measured[-1]
+    if not last.outputs and last.output_statistics == (None, None):
         reasons.append("the model gave no output")
-    if not all_finite(last):
+    if not all(tensor.finite() for tensor in last.outputs):
         reasons.append("the output holds NaN or infinity")
-    for other in measured[:-1]:
-        if not same(last, other.outputs):
-            reasons.append("the output changed from one round to the next")
-            break
+    if any(not same(last.outputs, m.outputs) or _differ(last, m) for m in measured[:-1]):
+        reasons.append("the output changed from one round to the next")
     used = _processors(measured)
     if used and max(used) > case.threads + MOST_EXTRA_CPU:
         reasons.append(f"{max(used):.2f} processors were at work for {case.threads} thread(s)")
@@ -37,12 +51,33 @@ def invalid_reasons(case: Case, measured: Sequence[Measurement], agreement: Agre
         reasons.append(f"{case.threads} thread(s) got only {min(used):.2f} processors: the machine was busy")
     if any(time <= 0 for m in measured for time in m.series_ms):
         reasons.append("a run took no time at all")
-    return tuple(reasons)
+    reasons += [f"round {number}: started at {one.gate}" for number, one in enumerate(rounds, 1) if one.gate]
+    return tuple(reasons + throttling(rounds))
 
 
-def warnings(case: Case, measured: Sequence[Measurement]) -> tuple[str, ...]:
+def throttling(rounds: Sequence[Round]) -> list[str]:
+    """Signs that the processor was slowed down while it was measured."""
+    signs = []
+    for number, one in enumerate(rounds, 1):
+        if one.after.thermal_status:
+            signs.append(f"round {number}: throttled, the phone reports thermal status {one.after.thermal_status}")
+        pairs = list(zip(one.before.limits_khz, one.after.limits_khz))
+        if any(after < before for before, after in pairs):
+            signs.append(f"round {number}: throttled, the phone lowered its frequency limit")
+        drift = _drift(one.measurement.series_ms)
+        if drift > THROTTLED:
+            signs.append(f"round {number}: its last quarter took {drift:.2f} times its first")
+    medians = [statistics.median(one.measurement.series_ms) for one in rounds]
+    counted_ms = 1000 * sum(one.measurement.counted_s for one in rounds)
+    if len(medians) > 1 and counted_ms >= LEAST_SERIES_MS and medians[-1] > THROTTLED * medians[0]:
+        signs.append(f"the last round took {medians[-1] / medians[0]:.2f} times the first")
+    return signs
+
+
+def warnings(case: Case, rounds: Sequence[Round]) -> tuple[str, ...]:
     """What a reader of the figures should know; they stay valid."""
-    words = []
+    measured = [one.measurement for one in rounds]
+    words = list(measured[-1].notes)
     series = [time for m in measured for time in m.series_ms]
     spread = percentile(series, 90) / statistics.median(series)
     if spread > WIDE_SPREAD:
@@ -50,10 +85,27 @@ def warnings(case: Case, measured: Sequence[Measurement]) -> tuple[str, ...]:
     used = _processors(measured)
     if used and case.threads * STARVED <= min(used) < case.threads * LEAST_CPU:
         words.append(f"{case.threads} thread(s) got {min(used):.2f} processors: the machine was busy")
-    dtype = str(measured[-1].outputs[0].dtype) if measured[-1].outputs else None
+    dtype = measured[-1].outputs[0].dtype if measured[-1].outputs else None
     if case.output_dtype and dtype and dtype != case.output_dtype:
         words.append(f"deploy.yaml says output_dtype {case.output_dtype}, the model gives {dtype}")
+    battery = rounds[0].before.battery_percent
+    if battery is not None and battery < LOW_BATTERY:
+        words.append(f"the battery was at {battery:.0f} %: many phones slow down then")
     return tuple(words)
+
+
+def _differ(one: Measurement, other: Measurement) -> bool:
+    """Printed means of outputs that stayed on the device, up to their six digits."""
+    pairs = zip(one.output_statistics, other.output_statistics)
+    return any(a is not None and b is not None and abs(a - b) > 1e-4 * max(abs(a), abs(b), 1e-6) for a, b in pairs)
+
+
+def _drift(series: Sequence[float]) -> float:
+    """Median of the last quarter over that of the first; 1 for a series too short to tell."""
+    quarter = len(series) // 4
+    if quarter < 2 or sum(series) < LEAST_SERIES_MS:
+        return 1.0
+    return statistics.median(series[-quarter:]) / statistics.median(series[:quarter])
 
 
 def _processors(measured: Sequence[Measurement]) -> list[float]:

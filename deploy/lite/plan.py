@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +44,21 @@ class Case:
         suffix = "" if self.precision == "fp32" else f"-{self.precision}"
         return f"{self.model_name}-{target}-t{self.threads}{suffix}"
 
+    def content_hash(self) -> str:
+        """SHA-256 over the model's files: the same model in another place is the same."""
+        digest = hashlib.sha256()
+        for path in (self.model_file, self.param_file, self.nb_file):
+            digest.update(b"-" if path is None else hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
 
 def find_cases(
     models_dir: Path,
     threads: Sequence[int] = (1,),
-    precision: str = "fp32",
+    precisions: Sequence[str] = ("fp32",),
     input_shape: tuple[int, ...] | None = None,
 ) -> list[Case]:
-    """Every model of `models_dir`, by name, once for each number of threads.
+    """Every model of `models_dir`, by name, once for each precision and number of threads.
 
     `input_shape` stands in for a shape no deploy.yaml gives, or gives as variable.
 
@@ -67,7 +75,12 @@ def find_cases(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{models_dir}: two models are named {', '.join(twice)}", "one name each")
-    return [_case(name, files, count, precision, input_shape) for name, *files in found for count in threads]
+    return [
+        _case(name, files, count, precision, input_shape)
+        for name, *files in found
+        for precision in precisions
+        for count in threads
+    ]
 
 
 def _models_in(folder: Path) -> list[tuple[str, Path | None, Path | None, Path | None]]:

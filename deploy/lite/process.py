@@ -1,7 +1,7 @@
 """Child processes with a deadline.
 
-opt and the runtime abort (SIGABRT) on bad input instead of raising, so both only ever run as children:
-in a session of their own, which is killed as a whole when the deadline passes, and without core files.
+opt and the runtime abort (SIGABRT) on bad input instead of raising, and adb waits for ever, so all of them only
+ever run as children: in a session of their own, which is killed as a whole when the deadline passes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,12 +34,31 @@ class Finished:
         """How it ended, in words: `exit code 3`, `signal SIGABRT` or `no answer before the deadline`."""
         if self.returncode is None:
             return "no answer before the deadline"
-        if self.returncode >= 0:
+        # A shell reports a child's signal n as 128 + n.
+        number = -self.returncode if self.returncode < 0 else self.returncode - 128
+        if number <= 0:
             return f"exit code {self.returncode}"
         try:
-            return f"signal {signal.Signals(-self.returncode).name}"
+            return f"signal {signal.Signals(number).name}"
         except ValueError:
-            return f"signal {-self.returncode}"
+            return f"exit code {self.returncode}"
+
+
+class Deadline:
+    """A budget of seconds that several steps share."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self, most: float | None = None) -> float:
+        """Seconds left, at most `most`, never below 0.05: a call with no time still fails by its own rules."""
+        left = max(self._end - time.monotonic(), 0.05)
+        return left if most is None else min(left, most)
+
+    def passed(self) -> bool:
+        """True when nothing is left."""
+        return time.monotonic() >= self._end
 
 
 def run_child(command: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> Finished:

@@ -1,32 +1,44 @@
-"""Is the fast answer the right one? The model's output under Paddle Inference, and the comparison with it.
+"""Is the fast answer the right one? The model's output elsewhere for the same input, and the comparison with it.
 
-The reference is computed by `deploy/run_static.py` of the package that exported the model, in a child
-process; on a machine without that package there is no reference, and the result says so.
+On a phone the reference is this machine's Paddle-Lite, on this machine Paddle Inference, through
+`deploy/run_static.py` of the package that exported the model. Where there is neither, the result says so.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from convert import convert, find_opt
+from device import Settings
+from errors import DataError, LiteError
+from host import HostDevice, paddlelite_version
 from plan import Case
-from process import run_child
+from process import Deadline, run_child
+from runner import PaddleliteRunner
+from tensors import Tensor, read_npy, to_npy
 
 PACKAGE = "paddleseg_ext"
 LEAST_EQUAL = 0.999  # of the pixels of an integer output
 MOST_DEVIATION = 1e-2  # largest difference of a float output, in standard deviations of the reference
+# Against fp32, fp16 changes some labels; a wrong kernel changes most. What weights of 8 bits change depends on the
+# weights alone (random ones: up to 80 % of the labels), so against fp32 they are compared but not judged.
+LEAST_EQUAL_FP16, MOST_DEVIATION_FP16 = 0.80, 1.0
 
 
 @dataclass(frozen=True)
 class Reference:
-    """`outputs` of Paddle for the same input, or None and the reason in `note`."""
+    """`outputs` of another runtime for the same input, computed in `precision`, and its name in `note`; or None, and
+    the reason in `note`."""
 
-    outputs: tuple[np.ndarray, ...] | None
+    outputs: tuple[Tensor, ...] | None
     note: str
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Agreement:
 
 def find_runner() -> Path | None:
     """The installed package's `deploy/run_static.py`, or that of the checkout this file lies in."""
-    folders = [Path(__file__).resolve().parents[2] / PACKAGE]
+    folders = [folder / PACKAGE for folder in Path(__file__).resolve().parents[2:3]]
     spec = importlib.util.find_spec(PACKAGE)
     if spec and spec.submodule_search_locations:
         folders = [Path(place) for place in spec.submodule_search_locations] + folders
@@ -49,16 +61,37 @@ def find_runner() -> Path | None:
     return next((script for script in scripts if script.is_file()), None)
 
 
-def compute_reference(case: Case, input_array: np.ndarray, timeout_s: float) -> Reference:
-    """Run Paddle Inference on `case`'s program. Never raises for a reference that cannot be had."""
+def compute_reference(case: Case, tensor: Tensor, on_phone: bool, opt: str | None, timeout_s: float) -> Reference:
+    """The best reference this machine can give. Never raises for one that cannot be had."""
     if case.model_file is None or case.param_file is None:
         return Reference(None, "no Paddle program beside the .nb file to compare with")
+    if on_phone and paddlelite_version():
+        return _by_lite(case, tensor, opt, timeout_s)
+    return _by_paddle(case, tensor, timeout_s)
+
+
+def _by_lite(case: Case, tensor: Tensor, opt: str | None, timeout_s: float) -> Reference:
+    try:
+        host = HostDevice()
+        with tempfile.TemporaryDirectory(prefix="reference-") as work:
+            nb_file = Path(work) / "reference.nb"
+            # Weights of 8 bits are computed with in fp32 on both sides, so they can be held to the same measure.
+            precision = "int8" if case.precision == "int8" else "fp32"
+            convert(case.model_file, case.param_file, nb_file, host.target, find_opt(opt), timeout_s, precision)
+            once = Settings(threads=1, warmup=0, repeats=1)
+            got = PaddleliteRunner(host).measure(nb_file, tensor, once, Deadline(timeout_s))
+        return Reference(got.outputs, f"Paddle-Lite on this machine ({host.target}, {precision})", precision)
+    except LiteError as error:
+        return Reference(None, f"the reference run here failed: {error.got}")
+
+
+def _by_paddle(case: Case, tensor: Tensor, timeout_s: float) -> Reference:
     script = find_runner()
     if script is None:
-        return Reference(None, f"{PACKAGE} is not on this machine, so nothing to compare with")
+        return Reference(None, f"neither paddlelite nor {PACKAGE} is on this machine, so nothing to compare with")
     with tempfile.TemporaryDirectory(prefix="reference-") as work:
         source, made = Path(work) / "in.npy", Path(work) / "out.npz"
-        np.save(source, input_array)
+        source.write_bytes(to_npy(tensor))
         command = [sys.executable, str(script), "--model", str(case.model_file)]
         command += ["--params", str(case.param_file), "--input", str(source), "--output", str(made)]
         try:
@@ -66,39 +99,62 @@ def compute_reference(case: Case, input_array: np.ndarray, timeout_s: float) -> 
             if finished.returncode != 0:
                 last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
                 return Reference(None, f"the reference run failed ({finished.cause()}): {last}")
-            with np.load(made, allow_pickle=False) as arrays:
-                outputs = tuple(arrays[f"output{index}"] for index in range(len(arrays.files)))
+            with zipfile.ZipFile(made) as arrays:
+                names = [f"output{index}.npy" for index in range(len(arrays.namelist()))]
+                outputs = tuple(read_npy(arrays.read(name)) for name in names)
             return Reference(outputs, "Paddle Inference")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, DataError) as error:
             return Reference(None, f"the reference run left no readable output ({error!r})")
 
 
-def compare(outputs: tuple[np.ndarray, ...], reference: Reference) -> Agreement:
-    """How well `outputs` agree with `reference`; of several outputs the worst one."""
+def compare(
+    outputs: tuple[Tensor, ...],
+    reference: Reference,
+    precision: str = "fp32",
+    printed: tuple[float | None, float | None] = (None, None),
+) -> Agreement:
+    """How well `outputs` agree with `reference`; of several outputs the worst one.
+
+    `printed` is benchmark_bin's mean and deviation of output 0, which stand in for an output left on the device.
+    """
     if reference.outputs is None:
         return Agreement(None, None, reference.note)
+    if not outputs and printed[0] is not None:
+        return _compare_printed(printed[0], reference)
     if len(outputs) != len(reference.outputs):
         note = f"{len(outputs)} outputs, the reference has {len(reference.outputs)}"
         return Agreement(None, None, note, good=False)
-    found = [_compare_one(*pair) for pair in zip(outputs, reference.outputs, strict=True)]
+    found = [_compare_one(*pair, reference, precision) for pair in zip(outputs, reference.outputs)]
     return next((agreement for agreement in found if not agreement.good), found[0])
 
 
-def _compare_one(got: np.ndarray, wanted: np.ndarray) -> Agreement:
-    if got.size != wanted.size:
+def _compare_printed(mean: float, reference: Reference) -> Agreement:
+    wanted, std = reference.outputs[0].mean_std()
+    if wanted is None:
+        return Agreement(None, None, f"the output of {reference.note} is not finite")
+    distance = abs(mean - wanted) / max(std, 1e-30)
+    good = distance <= MOST_DEVIATION
+    note = f"the printed mean is within {distance:.2g} deviations of that of {reference.note}"
+    return Agreement(distance, "mean_over_std", note if good else f"{note}, more than {MOST_DEVIATION:g}", good)
+
+
+def _compare_one(got: Tensor, wanted: Tensor, reference: Reference, precision: str) -> Agreement:
+    if len(got.values) != len(wanted.values):
         note = f"output shape {got.shape}, the reference's is {wanted.shape}"
         return Agreement(None, None, note, good=False)
-    got, wanted = got.ravel(), wanted.ravel()
-    if np.issubdtype(wanted.dtype, np.integer):
-        equal = float(np.mean(got == wanted))
-        good = equal >= LEAST_EQUAL
-        note = f"{equal:.4%} of the pixels equal Paddle's"
-        note += "" if good else f", less than {LEAST_EQUAL:.1%}"
-        return Agreement(equal, "equal_pixels", note, good)
-    difference = float(np.max(np.abs(got.astype(np.float64) - wanted)))
-    distance = difference / max(float(np.std(wanted.astype(np.float64))), np.finfo(np.float32).tiny)
-    good = bool(distance <= MOST_DEVIATION)  # False for NaN
-    note = f"largest difference from Paddle's is {distance:.2g} standard deviations"
+    fp16, alike = precision == "fp16", precision == reference.precision
+    if wanted.integer:
+        least = LEAST_EQUAL_FP16 if fp16 else LEAST_EQUAL if alike else 0.0
+        value, kind = got.equal_fraction(wanted), "equal_pixels"
+        note = f"{value:.4%} of the pixels equal those of {reference.note}"
+        good, limit = value >= least, f"less than {least:.1%}"
+    else:
+        most = MOST_DEVIATION_FP16 if fp16 else MOST_DEVIATION if alike else math.inf
+        value, kind = got.largest_difference(wanted) / max(wanted.mean_std()[1] or 0.0, 1e-30), "max_abs_over_std"
+        note = f"largest difference from {reference.note} is {value:.2g} standard deviations"
+        good, limit = value <= most, f"more than {most:g}"  # False for NaN
     if not good:
-        note += f", more than {MOST_DEVIATION:g}"
-    return Agreement(distance if np.isfinite(distance) else None, "max_abs_over_std", note, good)
+        note += f", {limit}"
+    elif not fp16 and not alike:
+        note += f"; not judged, {precision} weights are another model"
+    return Agreement(value if math.isfinite(value) else None, kind, note, good)

@@ -1,12 +1,35 @@
-"""Results as text: the blocks benchmark_bin prints, a markdown table, a ratio."""
+"""Results as text: the blocks benchmark_bin prints, a markdown table, CSV; the page is in `page.py`."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
-from result import Failure, Output, Result
+from page import html_page
+from result import Failure, Output, Result, write_atomically
 
 RULE = "-" * 17, "-" * 25  # before and after the name, as the published log has them
+PRINTED = ("Brand", "Device", "Model", "Android Version", "Android API Level")  # benchmark_bin's Device Info
+_CSV = (
+    *("model", "output_op", "device", "target", "precision", "threads", "power_mode", "affinity"),
+    *("init_ms", "first_ms", "min_ms", "median_ms", "mean_ms", "p90_ms", "max_ms", "std_ms"),
+    *("runs", "runs_per_value", "rounds", "warmup", "agreement", "agreement_kind", "valid"),
+    *("runtime", "runtime_version", "opt_version", "measured_at", "key"),
+)
+
+
+def write_texts(outcomes: Sequence[Result | Failure], result_file: Path, folder: Path, html: Path | None) -> None:
+    """The text report, `results.md` and `results.csv` in `folder`, and the page if asked for."""
+    blocks = (failure_block(one) if isinstance(one, Failure) else text_block(one) for one in outcomes)
+    write_atomically(result_file, "\n".join(blocks))
+    write_atomically(folder / "results.md", markdown_table(outcomes))
+    write_atomically(folder / "results.csv", csv_table(outcomes))
+    if html:
+        write_atomically(html, html_page(outcomes))
 
 
 def text_block(result: Result) -> str:
@@ -19,7 +42,9 @@ def text_block(result: Result) -> str:
     if result.model_file:
         loaded = f"Load paddle model from {result.model_file} and {result.param_file}"
         sections.append(_section("Opt", [loaded, f"Save optimized model to {result.nb_file}"]))
-    sections.append(_section("Device", [f"{key}: {value}" for key, value in result.device_facts.items()]))
+    facts = result.device_facts
+    shown = [key for key in facts if key in PRINTED or result.device == "host"]
+    sections.append(_section("Device", [f"{key}: {facts[key]}" for key in shown]))
     sections.append(_section("Model", _model_lines(result)))
     sections.append(_section("Runtime", _runtime_lines(result)))
     sections.append(_section("Backend", [f"backend: {result.target}", f"cpu precision: {result.precision}"]))
@@ -31,17 +56,42 @@ def text_block(result: Result) -> str:
 def failure_block(failure: Failure) -> str:
     """The place of a case that gave no number: its name, and why."""
     head = f"{RULE[0]}Model={failure.model} Threads={failure.threads}{RULE[1]}"
-    return f"{head}\nFAILED (exit code {failure.exit_code}): {failure.message}\n"
+    return f"{head}\nFAILED (exit code {failure.exit_code}, {failure.kind}): {failure.message}\n"
 
 
 def markdown_table(outcomes: Sequence[Result | Failure]) -> str:
     """One row a case; `× first row` compares medians with the first case that has a number."""
-    head = "model|output op|threads|init|first|min|median|mean|p90|std|× first row|labels|agreement|valid"
+    head = "model|output op|precision|threads|init|first|min|median|mean|p90|max|std"
+    head += "|× first row|labels|agreement|valid"
     names = head.split("|")
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     first = next((outcome for outcome in outcomes if isinstance(outcome, Result)), None)
     lines += [_failed_row(o, len(names)) if isinstance(o, Failure) else _row(o, first) for o in outcomes]
-    return "\n".join([*lines, "", "Times in ms.", ""])
+    return "\n".join([*lines, "", _legend(outcomes), ""])
+
+
+def csv_table(outcomes: Sequence[Result | Failure]) -> str:
+    """One row a result, one column a field; failures have a model, a message and no numbers."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*_CSV, "labels", "invalid_reasons", "failure"])
+    for one in outcomes:
+        values = dataclasses.asdict(one)
+        row = ["" if values.get(name) is None else values[name] for name in _CSV]
+        if isinstance(one, Failure):
+            row += ["", "", f"{one.kind}: {' '.join(one.message.split())}"]
+        else:
+            labels = one.outputs[0].labels if one.outputs else None
+            row += ["" if labels is None else labels, "; ".join(one.invalid_reasons), ""]
+        writer.writerow(row)
+    return stream.getvalue()
+
+
+def _legend(outcomes: Sequence[Result | Failure]) -> str:
+    averaged = [one.runs_per_value for one in outcomes if isinstance(one, Result) and one.runs_per_value > 1]
+    if not averaged:
+        return "Times in ms."
+    return f"Times in ms; median, p90 and std are of means of {averaged[0]} runs (all that benchmark_bin prints)."
 
 
 def ratio(result: Result, base: Result) -> float:
@@ -66,13 +116,10 @@ def _model_lines(result: Result) -> list[str]:
 
 
 def _output_lines(index: int, output: Output) -> list[str]:
-    count = 1
-    for size in output.shape:
-        count *= size
     return [
         f"--- output tensor {index} ---",
         f"output shape(NCHW): {' '.join(map(str, output.shape))} ",
-        f"output tensor {index} elem num: {count}",
+        f"output tensor {index} elem num: {math.prod(output.shape)}",
         f"output tensor {index} dtype: {output.dtype}",
         f"output tensor {index} mean value: {_number(output.mean)}",
         f"output tensor {index} standard deviation: {_number(output.std)}",
@@ -83,6 +130,7 @@ def _runtime_lines(result: Result) -> list[str]:
     return [
         f"{result.runtime} version: {result.runtime_version}",
         f"threads: {result.threads}",
+        f"power_mode: {result.power_mode}",
         f"warmup: {result.warmup}",
         f"repeats: {result.repeats}",
         "result_path: ",
@@ -98,8 +146,14 @@ def _perf_lines(result: Result) -> list[str]:
 def _more_lines(result: Result) -> list[str]:
     named = ("median", result.median_ms), ("p90", result.p90_ms), ("std", result.std_ms)
     lines = [f"{name:<6} = {value:<12.3f}" for name, value in named]
-    lines += [f"runs: {len(result.series_ms)}", f"rounds: {result.rounds}"]
-    lines += [f"opt version: {result.opt_version or 'not used'}"]
+    lines += [f"runs: {result.runs}", f"rounds: {result.rounds}"]
+    if result.runs_per_value > 1:
+        lines += [f"median, p90 and std are of: means of {result.runs_per_value} runs"]
+    lines += [f"means: {' '.join(f'{time:.3f}' for time in result.series_ms)}"] if result.runs_per_value > 1 else []
+    lines += [f"opt version: {result.opt_version or 'not known'}", f"optimized on: {result.optimized_on}"]
+    if result.device != "host":
+        lines += [f"{key}: {value}" for key, value in result.device_facts.items() if key not in PRINTED]
+    lines += [f"affinity: {result.affinity}"] if result.affinity else []
     lines += [f"output_op: {result.output_op or 'unknown'}"]
     labels = result.outputs[0].labels if result.outputs else None
     lines += [f"labels in the output: {labels}"] if labels is not None else []
@@ -117,9 +171,10 @@ def _number(value: float | None) -> str:
 
 def _row(result: Result, first: Result | None) -> str:
     times = (result.init_ms, result.first_ms, result.min_ms, result.median_ms)
-    times += (result.mean_ms, result.p90_ms, result.std_ms)
+    times += (result.mean_ms, result.p90_ms, result.max_ms, result.std_ms)
     labels = result.outputs[0].labels if result.outputs else None
-    cells = [result.model, result.output_op or "?", str(result.threads), *(f"{time:.1f}" for time in times)]
+    cells = [result.model, result.output_op or "?", result.precision, str(result.threads)]
+    cells += [f"{time:.1f}" for time in times]
     cells += [f"{ratio(result, first or result):.2f}", "" if labels is None else str(labels)]
     cells += [_agreement(result), "yes" if result.valid else "NO: " + "; ".join(result.invalid_reasons)]
     return f"| {' | '.join(cells)} |"
@@ -127,7 +182,7 @@ def _row(result: Result, first: Result | None) -> str:
 
 def _agreement(result: Result) -> str:
     if result.agreement is None:
-        return "not checked" if result.valid else "none"
+        return "not checked"
     if result.agreement_kind == "equal_pixels":
         return f"{result.agreement:.3%}"
     return f"within {result.agreement:.1g} std"
@@ -135,5 +190,6 @@ def _agreement(result: Result) -> str:
 
 def _failed_row(failure: Failure, columns: int) -> str:
     reason = " ".join(failure.message.split())
-    cells = [failure.model, "", str(failure.threads), *[""] * (columns - 4), f"FAILED: {reason}"]
+    cells = [failure.model, "", failure.precision, str(failure.threads), *[""] * (columns - 5)]
+    cells.append(f"FAILED ({failure.kind}): {reason}")
     return f"| {' | '.join(cells)} |"

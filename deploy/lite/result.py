@@ -32,12 +32,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Result:
-    """All times in milliseconds. `series_ms` holds every counted run of every round, in order.
+    """All times in milliseconds. `key` is a hash of model, input and conditions: equal keys ask the same question.
 
-    `init_ms` and `first_ms` are medians over the rounds (each round is a fresh process), `p90_ms` is
-    interpolated, `std_ms` is the sample's. `agreement` and `agreement_kind` are `reference.Agreement`'s.
+    `series_ms` holds what was counted, in order, each value the mean of `runs_per_value` runs (1: single runs;
+    benchmark_bin prints one mean a process); `median_ms`, `p90_ms` (interpolated) and `std_ms` (the sample's) are
+    of these values, `min_ms` and `max_ms` of single runs always. `init_ms` and `first_ms` are medians over the
+    rounds (each a fresh process). `agreement` and `agreement_kind` are `reference.Agreement`'s. `states` has a
+    line before and after each round; `state_before` and `state_after` are the first and the last whole.
     """
 
+    key: str
     model: str
     device: str
     target: str
@@ -52,22 +56,29 @@ class Result:
     std_ms: float
     series_ms: tuple[float, ...]
     round_medians_ms: tuple[float, ...]
+    runs: int
+    runs_per_value: int
     threads: int
     warmup: int
     repeats: int
     rounds: int
+    min_seconds: float
+    power_mode: int
+    affinity: str
     precision: str
     cpu_per_wall: float | None
     runtime: str
     runtime_version: str
     opt_version: str | None
+    optimized_on: str
     device_facts: dict[str, str]
     state_before: dict[str, str]
     state_after: dict[str, str]
+    states: tuple[dict[str, Any], ...]
     model_file: str | None
     param_file: str | None
     nb_file: str
-    nb_bytes: int
+    nb_bytes: int | None
     input_file: str
     input_shape: tuple[int, ...]
     output_op: str | None
@@ -101,12 +112,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Failure:
-    """A case that gave no number, with the message and exit code of what stopped it."""
+    """A case that gave no number: the message, exit code and class of what stopped it."""
 
     model: str
     threads: int
     message: str
     exit_code: int
+    kind: str = "LiteError"
+    precision: str = "fp32"
 
 
 def summarise(series_ms: tuple[float, ...]) -> dict[str, float]:

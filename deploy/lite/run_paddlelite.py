@@ -19,6 +19,8 @@ from pathlib import Path
 def main() -> int:
     """Measure what the command line names; 0, or 3 with one line on stderr."""
     args = _arguments()
+    if int(args.affinity, 0) and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core for core in range(1024) if int(args.affinity, 0) >> core & 1})
     import numpy as np
     import paddlelite
     from paddlelite.lite import MobileConfig, create_paddle_predictor
@@ -51,6 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--input", required=True, help=".npy of the input tensor, float32 NCHW")
     parser.add_argument("--output_dir", required=True, help="existing folder to write to")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--affinity", default="0x0", help="mask of the cores to stay on")
     parser.add_argument("--warmup", type=int, default=20, help="runs before the counted ones")
     parser.add_argument("--repeats", type=int, default=50, help="counted runs, at least")
     parser.add_argument("--min_seconds", type=float, default=0.0, help="count this long, at least")

@@ -1,34 +1,45 @@
 """One session: prepare every case, measure them in rounds, keep what is known after each measurement.
 
-A case that fails is set aside with its reason; the others go on.
+A case that fails is set aside with its reason and the others go on, unless the device itself is gone: then the
+session ends, and a later one with --resume measures what is missing.
 """
 
 from __future__ import annotations
 
-import datetime
-import statistics
+import hashlib
+import json
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from convert import convert, find_opt, opt_version
-from device import Device, Measurement, Settings
-from errors import DataError, LiteError
-from judge import invalid_reasons, warnings
+from assemble import Circumstances, assemble
+from benchmark_bin import BenchmarkBin
+from convert import convert, find_opt, nb_version
+from device import Device, Settings
+from errors import DataError, DeviceError, LiteError, TransientError
+from judge import not_ready
 from plan import Case
-from reference import Reference, compare, compute_reference
-from report import failure_block, text_block
-from result import Failure, Result, summarise, write_atomically
-from tensors import describe_output, read_input, to_npy
+from process import Deadline
+from reference import Reference, compute_reference
+from report import write_texts
+from result import Failure, Result
+from runner import Runner
+from store import Round, Store
+from tensors import Tensor, read_input
 
-if TYPE_CHECKING:
-    import numpy as np
+TRIES = 3  # of one round, when what stopped it may pass
+MOST_ROUNDS = 20  # of one case, when --min_seconds asks for more than --rounds do
+_GATE_STEP_S = 5.0
+_GONE_S = 3.0  # a phone that answers nothing for so long after an error is gone
 
 
 @dataclass(frozen=True)
 class Options:
-    """What holds for every case. `settings.threads` is replaced by each case's own number."""
+    """What holds for every case. `settings.threads` and `.precision` are replaced by each case's own.
+
+    `cool_down_s` is how long a round may wait for a cool device, `reconnect_s` for one that went away.
+    """
 
     input_file: Path
     result_file: Path
@@ -38,176 +49,194 @@ class Options:
     interleave: bool = True
     opt: str | None = None
     check: bool = True
+    optimize: str = "host"
+    resume: bool = False
+    cool_down_s: float = 0.0
+    reconnect_s: float = 60.0
+    html: Path | None = None
 
 
 @dataclass
 class Prepared:
     """A case ready to be measured, and what was measured of it so far."""
 
-    case: Case
-    nb_file: Path
-    input_array: np.ndarray
-    reference: Reference
-    state_before: dict[str, str]
-    measured: list[Measurement] = field(default_factory=list)
+    known: Circumstances
+    tensor: Tensor
+    rounds: list[Round] = field(default_factory=list)
 
 
 class Session:
-    """Runs cases on one device. `outcomes` holds a Result or Failure for each, in the order of `cases`."""
+    """Runs cases on one device. `outcomes` holds a Result or Failure by case name."""
 
-    def __init__(self, device: Device, options: Options, say: Callable[[str], None] = print) -> None:
-        self.device, self.options, self.say = device, options, say
+    def __init__(self, device: Device, runner: Runner, options: Options, say: Callable[[str], None] = print) -> None:
+        self.device, self.runner, self.options, self.say = device, runner, options, say
+        self.store = Store(options.json_dir)
         self.outcomes: dict[str, Result | Failure] = {}
-        self._facts = device.info()
-        self._opt_version: str | None = None
-        self._converted: dict[str, Path] = {}
+        self.base = device.state()
+        self._names: list[str] = []
+        self._inputs: dict[tuple[int, ...], Tensor] = {}
         self._references: dict[str, Reference] = {}
 
     def run(self, cases: Sequence[Case]) -> list[Result | Failure]:
-        """Measure all `cases`; the result file and the JSON files are up to date after each measurement."""
+        """Measure all `cases`; the result file and the JSON files are up to date after each measurement.
+
+        Raises:
+            DeviceError: the device went away and did not come back; what was measured before is kept.
+        """
+        self._names = [case.key(self.device.target) for case in cases]
         ready = []
-        for case in cases:
-            prepared = self._attempt(case, lambda case=case: self._prepare(case))
+        for case, name in zip(cases, self._names):
+            prepared = self._attempt(case, name, lambda case=case, name=name: self._prepare(case, name))
             if prepared:
                 ready.append(prepared)
         for number, prepared in self._order(ready):
-            case = prepared.case
-            if isinstance(self.outcomes.get(case.key(self.device.target)), Failure):
+            known = prepared.known
+            if known.name in self.outcomes:
                 continue
-            of = f"round {number + 1} of {self.options.rounds}"
-            self.say(f"{case.model_name}: {case.threads} thread(s), {of}")
-            self._attempt(case, lambda prepared=prepared: self._measure(prepared))
-        keys = [case.key(self.device.target) for case in cases]
-        return [self.outcomes[key] for key in keys]
+            self.say(f"{known.name}: round {number + 1}")
+            self._attempt(known.case, known.name, lambda prepared=prepared: self._measure(prepared))
+        return [self.outcomes[name] for name in self._names]
 
     def _order(self, ready: list[Prepared]) -> Iterator[tuple[int, Prepared]]:
-        rounds = range(self.options.rounds)
-        if self.options.interleave:  # A B C A B C: what drifts on the machine meets all models alike
-            return ((number, prepared) for number in rounds for prepared in ready)
-        return ((number, prepared) for prepared in ready for number in rounds)
+        """(round, case) until every case has its rounds: a case that is whole is in `outcomes`."""
+        rounds = range(max(MOST_ROUNDS, self.options.rounds))
+        if self.options.interleave:  # A B C A B C: what drifts on the device meets all models alike
+            pairs = ((number, prepared) for number in rounds for prepared in ready)
+        else:
+            pairs = ((number, prepared) for prepared in ready for number in rounds)
+        return ((number, prepared) for number, prepared in pairs if number >= len(prepared.rounds))
 
-    def _attempt(self, case: Case, step: Callable[[], Prepared | None]) -> Prepared | None:
+    def _attempt(self, case: Case, name: str, step: Callable[[], Prepared | None]) -> Prepared | None:
         try:
             return step()
         except LiteError as error:
-            key = case.key(self.device.target)
-            self.outcomes[key] = Failure(case.model_name, case.threads, str(error), error.exit_code)
-            self._set_aside(key)
-            self._write_text()
-            self.say(f"{case.model_name}: FAILED: {error}")
+            self.outcomes[name] = Failure(
+                case.model_name, case.threads, str(error), error.exit_code, error.kind, case.precision
+            )
+            if not isinstance(error, DeviceError):  # the model or what it is asked is not what it was
+                self.store.set_aside(name, self._key(case))
+            self._write()
+            self.say(f"{name}: FAILED ({error.kind}): {error}")
+            gone_s = min(_GONE_S, self.options.settings.timeout_s)
+            if isinstance(error, TransientError) and not self.device.alive(gone_s):
+                raise
             return None
 
-    def _prepare(self, case: Case) -> Prepared:
+    def _prepare(self, case: Case, name: str) -> Prepared | None:
         if case.input_shape is None:
             raise DataError(
                 f"{case.folder}: the input shape is not known or not fixed",
                 "input_shape in deploy.yaml with four positive numbers",
                 "--input_shape 1 3 512 512",
             )
-        array = read_input(self.options.input_file, case.input_shape)
-        nb_file = case.nb_file or self._convert(case)
-        return Prepared(case, nb_file, array, self._reference(case, array), self.device.state())
+        key = self._key(case)
+        stored = self.store.result(name, key) if self.options.resume else None
+        if stored:
+            self.say(f"{name}: measured before, kept")
+            self.outcomes[name] = stored
+            self._write()
+            return None
+        if not self.options.resume:
+            self.store.forget_rounds(name)
+        shape = case.input_shape
+        tensor = self._inputs.get(shape) or self._inputs.setdefault(shape, read_input(self.options.input_file, shape))
+        nb_file, words = case.nb_file, ()
+        if nb_file is None and (self.options.optimize == "host" or case.precision == "int8"):
+            nb_file = self._convert(case, key)
+        made_by = nb_version(nb_file) if nb_file else None
+        if made_by and isinstance(self.runner, BenchmarkBin) and not self.runner.carries(made_by):
+            words = (f"opt {made_by} made the model and benchmark_bin does not carry that version",)
+            self.say(f"{name}: mind: {words[0]}; if it crashes, use an opt of its version or --optimize device")
+        settings = replace(self.options.settings, threads=case.threads, precision=case.precision)
+        reference = self._reference(case, tensor)
+        known = Circumstances(case, name, key, settings, self.options.input_file, nb_file, made_by, reference, words)
+        prepared = Prepared(known, tensor, self.store.rounds(name, key))
+        return None if self._finish(prepared) else prepared
 
-    def _convert(self, case: Case) -> Path:
-        name = f"{case.model_name}-{self.device.target}-{case.precision}.nb"
-        if name not in self._converted:
-            opt = find_opt(self.options.opt)
-            self._opt_version = self._opt_version or opt_version(opt)
-            nb_file = self.options.json_dir / "nb" / name
-            self.say(f"{case.model_name}: opt for {self.device.target}")
-            timeout_s = self.options.settings.timeout_s
-            convert(case.model_file, case.param_file, nb_file, self.device.target, opt, timeout_s)
-            self._converted[name] = nb_file
-        return self._converted[name]
+    def _key(self, case: Case) -> str:
+        """A hash of everything that decides what is measured; not of how patiently."""
+        settings = asdict(replace(self.options.settings, threads=case.threads, precision=case.precision, timeout_s=0))
+        try:
+            content = [case.content_hash(), hashlib.sha256(self.options.input_file.read_bytes()).hexdigest()]
+        except OSError:
+            content = ["unreadable"]
+        asked = [content, case.input_shape, settings, self.options.rounds, self.options.optimize]
+        asked += [self.device.identity, self.runner.name, self.runner.fingerprint]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
-    def _reference(self, case: Case, array: np.ndarray) -> Reference:
+    def _convert(self, case: Case, key: str) -> Path:
+        opt = find_opt(self.options.opt)
+        nb_file = self.options.json_dir / "nb" / f"{case.model_name}-{self.device.target}-{case.precision}.nb"
+        mark = nb_file.with_suffix(".key")  # the model's hash: several numbers of threads share one file
+        source = f"{case.content_hash()} {opt}"
+        if nb_file.is_file() and mark.is_file() and mark.read_text() == source:
+            return nb_file
+        self.say(f"{case.model_name}: opt for {self.device.target}, {case.precision}")
+        mark.unlink(missing_ok=True)
+        timeout_s = self.options.settings.timeout_s
+        convert(case.model_file, case.param_file, nb_file, self.device.target, opt, timeout_s, case.precision)
+        mark.write_text(source)
+        return nb_file
+
+    def _reference(self, case: Case, tensor: Tensor) -> Reference:
         if not self.options.check:
             return Reference(None, "not asked for (--reference none)")
-        if case.model_name not in self._references:
+        name = f"{case.model_name} {case.precision if case.precision == 'int8' else 'fp32'}"
+        if name not in self._references:
             timeout_s = self.options.settings.timeout_s
-            self._references[case.model_name] = compute_reference(case, array, timeout_s)
-        return self._references[case.model_name]
+            on_phone = self.device.name != "host"
+            self._references[name] = compute_reference(case, tensor, on_phone, self.options.opt, timeout_s)
+        return self._references[name]
 
     def _measure(self, prepared: Prepared) -> None:
-        given, case = self.options.settings, prepared.case
-        if not prepared.measured:
-            prepared.state_before = self.device.state()
-        settings = replace(given, threads=case.threads)
-        prepared.measured.append(self.device.measure(prepared.nb_file, prepared.input_array, settings))
-        result = self._result(prepared)
-        key = case.key(self.device.target)
-        self.outcomes[key] = result
-        write_atomically(self.options.json_dir / f"{key}.json", result.to_json())
-        self._write_text()
+        known = prepared.known
+        prepared.rounds.append(self._round(prepared))
+        self.store.keep_round(known.name, known.key, prepared.rounds)
+        self._finish(prepared)
 
-    def _result(self, prepared: Prepared) -> Result:
-        case, measured = prepared.case, prepared.measured
-        agreement = compare(measured[-1].outputs, prepared.reference)
-        reasons = invalid_reasons(case, measured, agreement)
-        series = tuple(time for m in measured for time in m.series_ms)
-        return Result(
-            model=case.model_name,
-            measured_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            init_ms=statistics.median(m.init_ms for m in measured),
-            first_ms=statistics.median(m.first_ms for m in measured),
-            **summarise(series),
-            series_ms=series,
-            round_medians_ms=tuple(statistics.median(m.series_ms) for m in measured),
-            **self._conditions(prepared),
-            output_op=case.output_op,
-            outputs=self._keep_outputs(case, measured[-1]),
-            agreement=agreement.value,
-            agreement_kind=agreement.kind,
-            agreement_note=agreement.note,
-            valid=not reasons,
-            invalid_reasons=reasons,
-            warnings=warnings(case, measured),
-        )
+    def _finish(self, prepared: Prepared) -> bool:
+        """True once the case has its rounds; its result is then kept."""
+        known, rounds = prepared.known, prepared.rounds
+        counted = sum(one.measurement.counted_s for one in rounds)
+        wanted = self.options.rounds
+        if len(rounds) < wanted or (counted < known.settings.min_seconds and len(rounds) < max(wanted, MOST_ROUNDS)):
+            return False
+        result = assemble(known, rounds, self.device, self.runner)
+        self.outcomes[known.name] = result
+        self.store.keep_result(known.name, result)
+        self._write()
+        return True
 
-    def _conditions(self, prepared: Prepared) -> dict[str, Any]:
-        case, measured, given = prepared.case, prepared.measured, self.options.settings
-        used = [m.cpu_per_wall for m in measured if m.cpu_per_wall is not None]
-        converted = case.nb_file is None
-        return {
-            "device": self.device.name,
-            "target": self.device.target,
-            "threads": case.threads,
-            "warmup": given.warmup,
-            "repeats": given.repeats,
-            "rounds": len(measured),
-            "precision": case.precision,
-            "cpu_per_wall": statistics.fmean(used) if used else None,
-            "runtime": measured[-1].runtime,
-            "runtime_version": measured[-1].runtime_version,
-            "opt_version": self._opt_version if converted else None,
-            "device_facts": self._facts,
-            "state_before": prepared.state_before,
-            "state_after": self.device.state(),
-            "model_file": str(case.model_file) if converted else None,
-            "param_file": str(case.param_file) if converted else None,
-            "nb_file": str(prepared.nb_file),
-            "nb_bytes": prepared.nb_file.stat().st_size,
-            "input_file": str(self.options.input_file),
-            "input_shape": case.input_shape,
-        }
+    def _round(self, prepared: Prepared) -> Round:
+        """One process, tried again when what stopped it may pass, all within one --timeout."""
+        known, deadline = prepared.known, Deadline(prepared.known.settings.timeout_s)
+        for attempt in range(1, TRIES + 1):
+            try:
+                gate = self._wait_until_cool()
+                before = self.device.state()
+                measured = self.runner.measure_case(
+                    known.case, known.nb_file, known.input_file, prepared.tensor, known.settings, deadline
+                )
+                return Round(measured, before, self.device.state(), gate)
+            except TransientError as error:
+                wait = min(self.options.reconnect_s, deadline.left())
+                if attempt == TRIES or deadline.passed():
+                    raise
+                self.say(f"{known.name}: {error.kind}: {error.got}; waiting for the device up to {wait:.0f} s")
+                if not self.device.alive(wait) or deadline.passed():
+                    raise
+        raise AssertionError("unreachable")
 
-    def _keep_outputs(self, case: Case, measurement: Measurement) -> tuple:
-        kept = []
-        for index, array in enumerate(measurement.outputs):
-            name = f"{case.key(self.device.target)}.output{index}.npy"
-            write_atomically(self.options.json_dir / name, to_npy(array))
-            kept.append(describe_output(array, name))
-        return tuple(kept)
+    def _wait_until_cool(self) -> str | None:
+        """None when the device is as cool as at the start, else why it is not, after `cool_down_s` seconds."""
+        end = Deadline(self.options.cool_down_s)
+        while True:
+            reason = not_ready(self.device.state(), self.base)
+            if reason is None or end.passed():
+                return reason
+            self.say(f"waiting for the device to cool: {reason}")
+            time.sleep(end.left(_GATE_STEP_S))
 
-    def _set_aside(self, key: str) -> None:
-        """An earlier session's result of a case that failed now must not pass for today's."""
-        stale = self.options.json_dir / f"{key}.json"
-        if stale.is_file():
-            stale.replace(stale.with_suffix(".json.old"))
-
-    def _write_text(self) -> None:
-        text = "\n".join(
-            failure_block(outcome) if isinstance(outcome, Failure) else text_block(outcome)
-            for outcome in self.outcomes.values()
-        )
-        write_atomically(self.options.result_file, text)
+    def _write(self) -> None:
+        outcomes = [self.outcomes[name] for name in self._names if name in self.outcomes]
+        write_texts(outcomes, self.options.result_file, self.options.json_dir, self.options.html)

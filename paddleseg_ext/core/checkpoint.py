@@ -17,7 +17,7 @@ import paddle
 from paddle import nn
 
 from paddleseg_ext.errors import CheckpointError, ConfigError
-from paddleseg_ext.weights import load_weights, read_name_table, read_pdparams
+from paddleseg_ext.weights import SETTINGS_KEY, load_weights, read_name_table, read_pdparams, settings_of
 
 _ITER_DIR = re.compile(r"iter_(\d+)$")
 # What each kind of optimizer keeps for every parameter that ever had a gradient.
@@ -85,6 +85,12 @@ def saved_iterations(save_dir: Path, up_to: int | None = None) -> list[Path]:
     """The `iter_<n>` folders of a run, oldest first; with `up_to` those of that iteration and before."""
     found = {int(match[1]): path for path in save_dir.glob("iter_*") if (match := _ITER_DIR.search(path.name))}
     return [found[number] for number in sorted(found) if up_to is None or number <= up_to]
+
+
+def weights_to_save(model: nn.Layer) -> dict[str, Any]:
+    """The content of a .pdparams file: the tensors and, of a network that has them, its settings beside them."""
+    settings = settings_of(model)
+    return {**model.state_dict(), **({SETTINGS_KEY: settings} if settings else {})}
 
 
 def state_to_save(state: TrainingState, miou: float | None, accuracy: float | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
+from paddleseg_ext.deploy.output_ops import scaled_size
 from paddleseg_ext.errors import ConfigError
 from paddleseg_ext.models.layers.resize import resize
 
@@ -47,6 +48,21 @@ class InferenceOptions:
                 raise ConfigError("is_slide needs crop_size and stride, each width and height")
         if any(step > size or step < 1 for step, size in zip(self.stride, self.crop_size, strict=True)):
             raise ConfigError(f"stride {self.stride} must lie between 1 and the crop size {self.crop_size}")
+
+    def single_scale(self) -> float:
+        """The scale of the one pass this is. Raises ConfigError for what takes several: no exported graph does that."""
+        several = [name for name in ("flip_horizontal", "flip_vertical") if self.aug_eval and getattr(self, name)]
+        if self.aug_eval and len(self.scales) > 1:
+            several.append(f"scales {list(self.scales)}")
+        if self.is_slide:
+            several.append("is_slide")
+        if several:
+            raise ConfigError(
+                f"the config tests with {', '.join(several)}; an exported graph makes one pass. Export that with "
+                "--opts test_config.aug_eval=False test_config.is_slide=False, or with one of the scales: "
+                "--opts test_config.scales=1.0 test_config.flip_horizontal=False …"
+            )
+        return float(self.scales[0]) if self.aug_eval else 1.0
 
     @property
     def flips(self) -> list[list[int]]:
@@ -96,7 +112,7 @@ def augmented_logits(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Te
     height, width = x.shape[2:]
     total = 0
     for scale in config.scales:
-        scaled = resize(x, [int(height * scale + 0.5), int(width * scale + 0.5)])
+        scaled = resize(x, scaled_size((height, width), scale))
         for axes in config.flips:
             logits = infer(model, scaled.flip(axes) if axes else scaled, config)
             total = total + resize(logits.flip(axes) if axes else logits, [height, width])

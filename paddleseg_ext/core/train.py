@@ -22,6 +22,7 @@ from paddleseg_ext.core.checkpoint import (
     save_folder,
     saved_iterations,
     state_to_save,
+    weights_to_save,
 )
 from paddleseg_ext.core.distributed import anywhere, join, share_statistics
 from paddleseg_ext.core.history import History
@@ -253,18 +254,18 @@ class Trainer:
     def _save_best(self, folder: str, stem: str, model: nn.Layer, metrics: Metrics) -> None:
         if self.ranks.is_first:
             content = state_to_save(self.state, metrics.miou, metrics.accuracy)
-            files = {f"{stem}.pdparams": model.state_dict(), f"{stem}.pdstates": content}
+            files = {f"{stem}.pdparams": weights_to_save(model), f"{stem}.pdstates": content}
             save_folder(self.options.save_dir / folder, files)
 
     def _save_iteration(self, metrics: Metrics | None) -> None:
         miou, accuracy = (metrics.miou, metrics.accuracy) if metrics else (None, None)
         files = {
-            "model.pdparams": self.model.state_dict(),
+            "model.pdparams": weights_to_save(self.model),
             "model.pdopt": self.optimizer.state_dict(),
             "model.pdstates": state_to_save(self.state, miou, accuracy),
         }
         if self.ema_model is not None:
-            files["ema_model.pdparams"] = self.ema_model.state_dict()
+            files["ema_model.pdparams"] = weights_to_save(self.ema_model)
         folder = self.options.save_dir / f"iter_{self.state.iteration}"
         save_folder(folder, files)
         self.saved = [path for path in self.saved if path != folder] + [folder]

@@ -29,6 +29,8 @@ def evaluate(
     model.eval()
     samples = validation_samples(dataset, num_workers, ranks.rank, ranks.count)
     for sample in track(samples, -(-len(dataset) // ranks.count), "validation"):
+        if "label" not in sample:
+            raise DataError("an image of the validation data set has no label; tools/predict.py takes images alone")
         label = np.asarray(sample["label"])[0]
         prediction = predict_labels(model, sample, config)
         confusion += confusion_matrix(prediction, label, num_classes, dataset.ignore_index)

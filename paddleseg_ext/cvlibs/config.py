@@ -51,7 +51,8 @@ class Config(PaddleSegConfig):
         check_config(content)
         # The reader and PaddleSeg's rules share the content: synchronised defaults land in it.
         self.path = Path(path)
-        self.dic = copy.deepcopy(content)
+        # A section set to null is one that is not there.
+        self.dic = copy.deepcopy({key: value for key, value in content.items() if value is not None})
         try:
             with _quiet_paddleseg():
                 self._build_default_checker().apply_all_rules(self)

@@ -6,6 +6,7 @@ from paddleseg_ext.cvlibs.registry import DATASETS, register
 from paddleseg_ext.datasets.base import Pair, SegmentationDataset, check_files
 from paddleseg_ext.datasets.reading import IGNORE
 from paddleseg_ext.errors import ConfigError, DataError
+from paddleseg_ext.utils.logging import get_logger
 
 
 @register(DATASETS)
@@ -44,9 +45,14 @@ class Dataset(SegmentationDataset):
         if img_channels not in (1, 3):
             raise ConfigError(f"img_channels of Dataset is {img_channels}; it must be 1 or 3")
         if not Path(dataset_root).is_dir():
-            raise DataError(f"no data set at {dataset_root}; set dataset_root to the folder the lists refer to")
+            section = "train_dataset" if mode == "train" else "val_dataset"
+            raise DataError(
+                f"no data set at {dataset_root}; give the folder and its list with "
+                f"--opts {section}.dataset_root=… {section}.{mode}_path=…"
+            )
         pairs = read_list(Path(lists[mode]), Path(dataset_root), separator, needs_labels=mode != "test")
         check_files(pairs)
+        _check_names(Path(lists[mode]), pairs)
         super().__init__(pairs, transforms, mode, num_classes, ignore_index, img_channels, edge)
 
 
@@ -71,3 +77,23 @@ def read_list(path: Path, root: Path, separator: str, needs_labels: bool) -> lis
     if not pairs:
         raise DataError(f"the list {path} names no image")
     return pairs
+
+
+def _check_names(path: Path, pairs: list[Pair]) -> None:
+    """Looks for images beside labels that bear the name of another image: so looks a list that slipped.
+
+    Raises DataError when most do; a few may be meant, and are warned of.
+    """
+    named = [(Path(image).stem, Path(label).stem) for image, label in pairs if label is not None]
+    images = {image for image, _ in named}
+    crossed = [(image, label) for image, label in named if image != label and label in images]
+    if not crossed:
+        return
+    image, label = crossed[0]
+    said = (
+        f"{path} pairs {len(crossed)} of {len(named)} images with the label of another one, by name; "
+        f"the first is {image} with {label}"
+    )
+    if len(crossed) * 2 > len(named):
+        raise DataError(f"{said}. The lists seem shifted against each other: write each image beside its own label")
+    get_logger().warning("%s", said)

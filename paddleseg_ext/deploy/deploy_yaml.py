@@ -21,7 +21,8 @@ class DeployConfig:
     """The description of one exported model.
 
     Sizes of unknown length are None. `transforms` are those of validation, verbatim; `output_kind` is
-    'labels' (int32 [B, H, W]) or 'scores' (float32 [B, K, h, w]).
+    'labels' (int32 [B, H, W]) or 'scores' (float32 [B, K, h, w]). The graph itself resizes its input by
+    `test_scale`, and its result back: whoever runs it has nothing to do.
     """
 
     input_shape: list[int | None]
@@ -30,6 +31,7 @@ class DeployConfig:
     output_shape: list[int | None]
     output_kind: str
     num_classes: int
+    test_scale: float = 1.0
     input_name: str = "x"
     color_order: str = "RGB"
     model: str = "model.pdmodel"

@@ -118,7 +118,8 @@ class ValidInterpolate(_ValidInterpolate):
 
     def kept(self, logits: Tensor) -> Tensor:
         """The classes that win somewhere at decoder resolution."""
-        return paddle.unique(paddle.argmax(logits, axis=1, dtype="int32").reshape([-1]), dtype="int32")
+        # int64 until the classes are found: ONNX Runtime has no Unique of int32.
+        return paddle.unique(paddle.argmax(logits, axis=1).reshape([-1])).astype("int32")
 
 
 class ExactValidInterpolate(_ValidInterpolate):
@@ -165,15 +166,29 @@ LABEL_OPS = tuple(name for name, op in OUTPUT_OPS.items() if op.is_labels)
 class ExportModel(nn.Layer):
     """A segmentation model with an output operator behind its logits: what is exported and what is timed.
 
-    A model without `logits(x)` (PaddleSeg's own) is taken at the logits it returns, at full resolution.
+    A model without `logits(x)`, as PaddleSeg's own are, gets one from `decoder_logits.with_logits`.
+
+    With another `test_scale` than 1 the network sees the image at that scale, and its logits come back in two steps,
+    as in validation: to the size it saw, as `align_corners` of the model says, then to that of the image.
     """
 
-    def __init__(self, model: nn.Layer, output_op: OutputOp):
+    def __init__(self, model: nn.Layer, output_op: OutputOp, test_scale: float = 1.0):
         super().__init__()
         self.model = model
         self.output_op = output_op
+        self.test_scale = test_scale
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> what the output operator returns."""
-        logits = self.model.logits(x) if hasattr(self.model, "logits") else self.model(x)[0]
-        return self.output_op(logits, x.shape[2:])
+        size = x.shape[2:]
+        if self.test_scale != 1.0:
+            x = resize(x, scaled_size(size, self.test_scale))
+        logits = self.model.logits(x)
+        if self.test_scale != 1.0 and not isinstance(self.output_op, Decoder):
+            logits = resize(logits, x.shape[2:], getattr(self.model, "align_corners", False))
+        return self.output_op(logits, size)
+
+
+def scaled_size(size: Sequence[int], scale: float) -> list[int]:
+    """(height, width) at a scale, rounded as PaddleSeg rounds it; for numbers, and for the tensors of an open size."""
+    return [int(length * scale + 0.5) for length in size]

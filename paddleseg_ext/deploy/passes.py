@@ -11,6 +11,7 @@ from paddle.base.proto import framework_pb2
 from paddle.nn import functional as F
 
 from paddleseg_ext.deploy.program import StaticProgram, argument, attribute
+from paddleseg_ext.deploy.size_folding import fold_sizes
 
 _ATTR = framework_pb2.AttrType
 # Callstacks hold the absolute paths of the exporting machine; the others only matter while training.
@@ -20,9 +21,11 @@ _DEBUG_ATTRIBUTES = {"op_callstack", "op_namescope", "op_role", "op_role_var", "
 def optimise(program: StaticProgram) -> dict[str, int]:
     """Applies every pass in place; returns how many operators each changed, by the name of the pass."""
     changed = {
+        "sizes fixed": fold_sizes(program),
         "position embeddings folded": fold_constant_interpolation(program),
         "convolution biases made fusible": fuse_conv_bias(program),
         "relu6 thresholds restored": restore_relu6_threshold(program),
+        "batched products renamed": rename_batched_products(program),
     }
     strip_debug_attributes(program)
     remove_unused(program)
@@ -82,6 +85,18 @@ def restore_relu6_threshold(program: StaticProgram) -> int:
             op.attrs.add(name="threshold", type=_ATTR.FLOAT, f=6.0)
             restored += 1
     return restored
+
+
+def rename_batched_products(program: StaticProgram) -> int:
+    """Writes bmm as the matmul_v2 that it is a case of; Paddle-Lite has the latter alone."""
+    renamed = 0
+    for op in program.operators():
+        if op.type == "bmm":
+            op.type = "matmul_v2"
+            for name in ("trans_x", "trans_y"):
+                op.attrs.add(name=name, type=_ATTR.BOOLEAN, b=False)
+            renamed += 1
+    return renamed
 
 
 def strip_debug_attributes(program: StaticProgram) -> None:

@@ -1,5 +1,7 @@
 """What every segmentation model of this package is: logits at decoder resolution, and a way up from there."""
 
+from collections.abc import Sequence
+
 from paddle import Tensor, nn
 
 from paddleseg_ext.deploy.output_ops import ValidInterpolate
@@ -10,6 +12,8 @@ UPSAMPLINGS = {"intepolate": "bilinear", "interpolate": "bilinear", "vim": "vim"
 
 class SegmentationModel(nn.Layer):
     """A model that gives `logits(x)` at decoder resolution; subclasses implement only that.
+
+    One with auxiliary heads implements `training_logits(x)` too; they are then computed while training alone.
 
     Args:
         num_classes: number of classes K.
@@ -41,13 +45,38 @@ class SegmentationModel(nn.Layer):
         """x: [B, C, H, W] -> [B, K, h, w] at decoder resolution."""
         raise NotImplementedError
 
+    def training_logits(self, x: Tensor) -> list[Tensor]:
+        """x: [B, C, H, W] -> [B, K, h, w] of the main head, then of each auxiliary one; the loss takes them all."""
+        return [self.logits(x)]
+
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x: [B, C, H, W] -> [[B, K, H, W]] logits; int32 labels [[B, H, W]] for upsample 'vim' in eval mode."""
+        """x: [B, C, H, W] -> [[B, K, H, W]] logits; int32 labels [[B, H, W]] for upsample 'vim' in eval mode.
+
+        In training mode [B, K, H/loss_stride, W/loss_stride] of each head.
+        """
         height, width = x.shape[2:]
-        logits = self.logits(x)
         if self.training:
             size = [-(-height // self.loss_stride), -(-width // self.loss_stride)]
-            return [resize(logits, size, self.align_corners)]
+            return [resize(logits, size, self.align_corners) for logits in self.training_logits(x)]
+        logits = self.logits(x)
         if self.upsample == "vim":
             return [ValidInterpolate(self.align_corners)(logits, [height, width])]
         return [resize(logits, [height, width], self.align_corners)]
+
+
+def feature_channels(backbone: nn.Layer, backbone_indices: Sequence[int]) -> list[int]:
+    """The channels of those of the backbone's features that a head takes, in the order of the indices.
+
+    Raises ValueError for a backbone that does not list its `feat_channels`, and for an index beyond them.
+    """
+    channels = getattr(backbone, "feat_channels", None)
+    if channels is None:
+        raise ValueError(f"{type(backbone).__name__} has no feat_channels; it must list the channels of its features")
+    if not backbone_indices:
+        raise ValueError("backbone_indices is empty; it must name at least one feature of the backbone")
+    for index in backbone_indices:
+        if not 0 <= index < len(channels):
+            raise ValueError(
+                f"backbone_indices holds {index}; {type(backbone).__name__} gives features 0 to {len(channels) - 1}"
+            )
+    return [channels[index] for index in backbone_indices]

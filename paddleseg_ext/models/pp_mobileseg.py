@@ -7,23 +7,8 @@ from paddle import Tensor, nn
 
 from paddleseg_ext.cvlibs.registry import MODELS, register
 from paddleseg_ext.models.base import SegmentationModel
-from paddleseg_ext.models.layers.conv import ConvBNAct
+from paddleseg_ext.models.layers.head import FuseHead
 from paddleseg_ext.weights import load_pretrained
-
-
-class PPMobileSegHead(nn.Layer):
-    """1x1 convolution (depthwise by default in the released models), dropout, classifier."""
-
-    def __init__(self, num_classes: int, in_channels: int, use_dw: bool, dropout_ratio: float = 0.1):
-        super().__init__()
-        groups = in_channels if use_dw else 1
-        self.linear_fuse = ConvBNAct(in_channels, in_channels, groups=groups, act="relu")
-        self.dropout = nn.Dropout2D(dropout_ratio)
-        self.conv_seg = nn.Conv2D(in_channels, num_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, h, w] -> [B, num_classes, h, w]."""
-        return self.conv_seg(self.dropout(self.linear_fuse(x)))
 
 
 @register(MODELS)
@@ -46,7 +31,7 @@ class PPMobileSeg(SegmentationModel):
     ):
         super().__init__(num_classes, align_corners, upsample, loss_stride)
         self.backbone = backbone
-        self.decode_head = PPMobileSegHead(num_classes, backbone.feat_channels[0], head_use_dw)
+        self.decode_head = FuseHead(num_classes, backbone.feat_channels[0], head_use_dw)
         load_pretrained(self, pretrained)
 
     def logits(self, x: Tensor) -> Tensor:

@@ -18,11 +18,12 @@ def track(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
     if sys.stderr.isatty():
         yield from rich_track(items, description=label, total=total, transient=True)
         return
-    last = time.monotonic()
+    started = last = time.monotonic()
     for done, item in enumerate(items):
-        if time.monotonic() - last > SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            get_logger().info("%s: %d of %d", label, done, total)
+        now = time.monotonic()
+        if done and now - last > SECONDS_BETWEEN_LINES:
+            last, left = now, (now - started) * (total - done) / done
+            get_logger().info("%s: %d of %d, about %s left", label, done, total, duration(left))
         yield item
 
 

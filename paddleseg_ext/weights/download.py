@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 from urllib.parse import urldefrag, urlsplit
 
 import requests
@@ -17,7 +18,7 @@ TIMEOUT_SECONDS = 30
 
 def is_url(text: str) -> bool:
     """Whether `text` names something to be fetched rather than a file."""
-    return urlsplit(text).scheme in ("http", "https")
+    return text.lower().startswith(("http://", "https://"))
 
 
 def cache_dir() -> Path:
@@ -28,57 +29,95 @@ def cache_dir() -> Path:
 def fetch_weights(url: str) -> Path:
     """The local copy of the file at `url`, fetched if it is not there yet.
 
-    A fragment `#sha256=<hex>` is the checksum the file must have. The file appears only when complete:
-    it is written beside its place, resumed by range request after a break, checked and then moved.
+    A fragment `#sha256=<hex>` is the checksum the file must have, fetched now or earlier. The file appears only
+    when complete: it is written beside its place, resumed by range request after a break, checked and then moved.
 
     Raises DownloadError when the server does not answer, refuses, or the checksum differs.
     """
-    url, fragment = urldefrag(url)
-    expected = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else None
-    # The whole URL makes the key: many released files are all called model.pdparams.
-    key = hashlib.sha256(url.encode()).hexdigest()[:16]
-    target = cache_dir() / "weights" / key / Path(urlsplit(url).path).name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.exists():
-            partial = target.with_name(target.name + ".part")
-            get_logger().info("fetching %s", url)
-            _download(url, partial)
-            _check(url, partial, expected)
-            partial.replace(target)
-    return target
-
-
-def _download(url: str, partial: Path) -> None:
-    offset = partial.stat().st_size if partial.exists() else 0
-    headers = {"Range": f"bytes={offset}-"} if offset else {}
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-            if response.status_code == 416:  # nothing left to send: the part is complete
-                return
-            response.raise_for_status()
-            mode = "ab" if response.status_code == 206 else "wb"
-            with partial.open(mode) as file:
-                for chunk in response.iter_content(CHUNK_BYTES):
-                    file.write(chunk)
-            expected = response.headers.get("Content-Length")
-            received = partial.stat().st_size - (offset if mode == "ab" else 0)
-            if expected is not None and received != int(expected):
-                raise DownloadError(f"{url} broke off after {received} of {expected} bytes; run again to resume")
-    except requests.RequestException as error:
+        address, fragment = urldefrag(url)
+        name = PurePosixPath(urlsplit(address).path).name.strip(".") or "weights"
+        if fragment and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", fragment):
+            raise DownloadError(f"{url}: a checksum is given as #sha256= and 64 hexadecimal digits")
+        # The whole URL makes the key: many released files are all called model.pdparams.
+        folder = cache_dir() / "weights" / hashlib.sha256(address.encode()).hexdigest()[:16]
+        return _fetch(address, folder / name, fragment.removeprefix("sha256=").lower() or None)
+    except (requests.RequestException, ValueError) as error:
         raise DownloadError(
             f"cannot fetch {url}: {error}. Fetch it elsewhere and give its path, "
             "or train from scratch with --opts model.backbone.pretrained=None"
         ) from error
+    except OSError as error:
+        raise DownloadError(f"cannot keep {url} in {cache_dir()}: {error.strerror or error}") from error
+
+
+def _fetch(url: str, target: Path, expected: str | None) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if target.exists() and expected not in (None, _digest(target)):
+            target.unlink()  # fetched when nobody gave a checksum
+        if not target.exists():
+            get_logger().info("fetching %s", url)
+            partial = target.with_name(target.name + ".part")
+            _download(url, partial)
+            _check(url, partial, expected)
+            partial.replace(target)
+            partial.with_name(f"{partial.name}.etag").unlink(missing_ok=True)
+    return target
+
+
+def _download(url: str, partial: Path) -> None:
+    """Appends to `partial` what is missing of it, or writes it anew where the server sends something else."""
+    offset = partial.stat().st_size if partial.exists() else 0
+    tag = partial.with_name(f"{partial.name}.etag")
+    # Compressed on the way, a file would have another length than its header says.
+    headers = {"Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if tag.exists():
+            headers["If-Range"] = tag.read_text()  # if the file is another by now, all of it comes
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+        sent = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if offset and response.status_code == 416 and sent and sent[2] == str(offset):
+            return  # nothing left to send: the part is complete
+        is_rest = bool(response.status_code == 206 and sent and sent[1] == str(offset))
+        if offset and response.status_code in (206, 416) and not is_rest:
+            partial.unlink()  # of another file, or of no use to this server
+            return _download(url, partial)
+        response.raise_for_status()
+        if not is_rest:
+            _remember(tag, response.headers.get("ETag", ""))
+        with partial.open("ab" if is_rest else "wb") as file:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                file.write(chunk)
+        expected = response.headers.get("Content-Length")
+        received = partial.stat().st_size - (offset if is_rest else 0)
+        if expected is not None and received != int(expected):
+            raise DownloadError(f"{url} broke off after {received} of {expected} bytes; run again to resume")
+
+
+def _remember(tag: Path, etag: str) -> None:
+    if etag.startswith('"'):  # a weak one (W/"…") does not say that the bytes are the same
+        tag.write_text(etag)
+    else:
+        tag.unlink(missing_ok=True)
 
 
 def _check(url: str, path: Path, expected: str | None) -> None:
-    if path.read_bytes()[:32].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         path.unlink()
         raise DownloadError(f"{url} answered with a page, not with weights; check the address")
-    if expected is None:
-        return
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = _digest(path) if expected else None
     if digest != expected:
         path.unlink()
         raise DownloadError(f"{url} has SHA-256 {digest}, expected {expected}; the download was discarded")
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

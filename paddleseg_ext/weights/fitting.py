@@ -1,7 +1,6 @@
-"""Fitting a checkpoint to a model: strict by default, with a table of what differs."""
+"""Fitting a checkpoint to a network: strict, with a table of what differs, and lenient only by name."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,100 +8,136 @@ from paddle import nn
 
 from paddleseg_ext.errors import CheckpointError
 from paddleseg_ext.utils.logging import get_logger
-from paddleseg_ext.weights.download import fetch_weights, is_url
-from paddleseg_ext.weights.pdparams import read_pdparams
+from paddleseg_ext.weights.difference import Difference
+from paddleseg_ext.weights.ignoring import Ignored, currently_ignored
+from paddleseg_ext.weights.reading import Checkpoint, read_checkpoint
+from paddleseg_ext.weights.settings import apply_settings
 
-_ROWS = 8
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How the tensors of a checkpoint differ from those a model needs."""
-
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    misshapen: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.misshapen)
-
-    def table(self) -> str:
-        """One line a tensor, at most eight of a kind, aligned."""
-        lines = [f"  shape      {n}  checkpoint {list(got)}, model {list(need)}" for n, got, need in self.misshapen]
-        blocks = [
-            [f"  missing    {name}" for name in self.missing],
-            [f"  unexpected {name}" for name in self.unexpected],
-            lines,
-        ]
-        shown = []
-        for block in blocks:
-            shown += block[:_ROWS]
-            if len(block) > _ROWS:
-                shown.append(f"  … and {len(block) - _ROWS} more like it")
-        return "\n".join(shown)
+MAX_PATTERNS = 4  # that are still advice
+_BACKBONE = "backbone."
 
 
-def compare(weights: Mapping[str, np.ndarray], model: nn.Layer) -> Difference:
-    """What `weights` lacks, has too much, or has in another shape than `model`."""
-    needed = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    got = {name: tuple(np.shape(value)) for name, value in weights.items()}
-    common = [name for name in needed if name in got]
-    return Difference(
-        missing=tuple(name for name in needed if name not in got),
-        unexpected=tuple(name for name in got if name not in needed),
-        misshapen=tuple((name, got[name], needed[name]) for name in common if got[name] != needed[name]),
-    )
+def load_weights(model: nn.Layer, source: str | Path, ignore: Sequence[str] = ()) -> None:
+    """Loads a checkpoint (see `read_checkpoint`) into `model`; every tensor must fit.
 
-
-def load_weights(model: nn.Layer, path: str | Path) -> None:
-    """Loads a checkpoint (path or URL) into `model`; every tensor must fit.
-
-    Raises CheckpointError with a table of what differs, and then leaves the model as it was.
+    Tensors whose names match one of the patterns `ignore` stay as they are, and are named in a warning. Raises
+    CheckpointError with a table of what differs, and then leaves the model as it was; ConfigError for a pattern
+    that matches nothing.
     """
-    weights = read_pdparams(fetch_weights(str(path)) if is_url(str(path)) else path)
-    difference = compare(weights, model)
+    checkpoint, ignored = read_checkpoint(source), Ignored(ignore)
+    difference, left = compare(checkpoint, model, ignored)
+    ignored.check()
     if difference:
-        matching = len(model.state_dict()) - len(difference.missing) - len(difference.misshapen)
-        raise CheckpointError(
-            f"{path} is not a checkpoint of this model: {matching} of {len(model.state_dict())} tensors fit.\n"
-            f"{difference.table()}\n"
-            "Use the config this checkpoint was trained with (model, backbone, inj_type, num_classes)."
-        )
-    _check_finite(weights, path)
-    model.set_state_dict(weights)
+        raise misfit(f"{source} is not a checkpoint of this model", model, difference)
+    _set(model, checkpoint, left, source)
+    _report_ignored(left, source)
 
 
-def load_pretrained(model: nn.Layer, path: str | None) -> None:
-    """Starts `model` from the tensors that fit in a pretrained checkpoint (path or URL); None does nothing.
+def load_pretrained(model: nn.Layer, source: str | None) -> None:
+    """Starts `model` from pretrained weights (see `read_checkpoint`); None does nothing.
 
-    Weights pretrained on another task lack this model's fusion, and their classifier is of another name or
-    another number of classes: what does not fit is left at its initial value and reported. A file of which
-    less than half of the model comes raises CheckpointError: it belongs to another network.
+    A whole network takes a file that fits, but for what `--ignore` names (see `ignoring`). A backbone's file may
+    hold more parts, such as the classifier of ImageNet or a whole network's head, and may lack what the backbone's
+    class lists in `absent_from_pretrained`, such as a fusion that classifiers have not. All of it is reported.
+    Raises CheckpointError for anything else, and then leaves the model as it was.
     """
-    if path is None:
+    if source is None:
         return
-    weights = read_pdparams(fetch_weights(path) if is_url(path) else path)
-    difference = compare(weights, model)
+    checkpoint, ignored = read_checkpoint(source), currently_ignored()
+    is_backbone = not hasattr(model, "backbone")
+    if is_backbone:
+        checkpoint = _backbone_of(checkpoint, model)
+    difference, left = compare(checkpoint, model, ignored, _BACKBONE if is_backbone else "")
+    parts = {name.partition(".")[0] for name in model.state_dict()} if is_backbone else set()
+    unused = [name for name in difference.unexpected if parts and name.partition(".")[0] not in parts]
+    rest = difference.without(getattr(model, "absent_from_pretrained", ()), unused)
+    absent = [name for name in difference.missing if name not in rest.missing]
+    if rest:
+        raise misfit(f"{source} cannot pretrain this {'backbone' if is_backbone else 'model'}", model, rest)
+    _set(model, checkpoint, {*left, *unused}, source)
+    get_logger().info("pretrained %s: %d tensors loaded", source, len(checkpoint.tensors.keys() - left - {*unused}))
+    if absent:
+        get_logger().info("pretrained %s: not in the file, left as initialised: %s", source, _summary(absent))
+    if unused:
+        get_logger().info("pretrained %s: in the file, not used: %s", source, _summary(unused))
+    _report_ignored(left, source)
+
+
+def compare(
+    checkpoint: Checkpoint, model: nn.Layer, ignored: Ignored | None = None, prefix: str = ""
+) -> tuple[Difference, set[str]]:
+    """What `checkpoint` lacks, has too much, or has in another shape than `model`; and the names left out of that.
+
+    `prefix` is what users put before the names of this network, being a part of another.
+    """
+    needed = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    got = {name: tuple(value.shape) for name, value in checkpoint.tensors.items()}
+    left = ignored.among({**needed, **got}, prefix) if ignored else set()
+    difference = Difference(
+        missing=tuple(name for name in needed if name not in got and name not in left),
+        unexpected=tuple(name for name in got if name not in needed and name not in left),
+        misshapen=tuple(
+            (name, got[name], shape)
+            for name, shape in needed.items()
+            if name in got and got[name] != shape and name not in left
+        ),
+    )
+    return difference, left
+
+
+def _backbone_of(checkpoint: Checkpoint, backbone: nn.Layer) -> Checkpoint:
+    """A whole network's file holds its backbone under `backbone.`; any other file is taken as it is."""
+    inside = [name.removeprefix(_BACKBONE) for name in checkpoint.tensors if name.startswith(_BACKBONE)]
+    if not backbone.state_dict().keys() & inside:
+        return checkpoint
+    tensors = {name: value for name, value in checkpoint.tensors.items() if not name.startswith(_BACKBONE)}
+    tensors.update({name: checkpoint.tensors[_BACKBONE + name] for name in inside})
+    return Checkpoint(tensors, {key.removeprefix(_BACKBONE): value for key, value in checkpoint.settings.items()})
+
+
+def _set(model: nn.Layer, checkpoint: Checkpoint, left: set[str], source: object) -> None:
+    needed = {name: value for name, value in model.state_dict().items() if name not in left}
+    values = {}
+    for name, value in needed.items():
+        if name not in checkpoint.tensors:
+            continue
+        tensor, dtype = checkpoint.tensors[name], str(value.dtype).removeprefix("paddle.")
+        if np.issubdtype(tensor.dtype, np.floating) != value.is_floating_point():
+            raise CheckpointError(f"{source} holds {name} as {tensor.dtype}, the network needs {dtype}")
+        values[name] = tensor.astype(dtype, copy=False)
+    bad = [name for name, value in values.items() if not np.isfinite(value).all()]
+    if bad:
+        raise CheckpointError(f"{source} holds NaN or infinity in {len(bad)} tensors, the first is {bad[0]}")
+    apply_settings(model, checkpoint.settings, source)
+    for name, value in values.items():
+        needed[name].set_value(value)
+
+
+def misfit(what: str, model: nn.Layer, difference: Difference) -> CheckpointError:
+    """The error that says what does not fit, and what to do about it."""
     total = len(model.state_dict())
     fitting = total - len(difference.missing) - len(difference.misshapen)
-    if fitting * 2 < total:
-        raise CheckpointError(
-            f"{path} cannot pretrain this model: {fitting} of {total} tensors fit.\n{difference.table()}"
-        )
-    _check_finite(weights, path)
-    skipped = {*difference.unexpected, *(name for name, _, _ in difference.misshapen)}
-    model.set_state_dict({name: value for name, value in weights.items() if name not in skipped})
-    get_logger().info(
-        "pretrained %s: %d of %d tensors loaded, %d left at their initial values, %d in the file not used",
-        path, fitting, total, total - fitting, len(skipped),
-    )  # fmt: skip
-    for name, got, need in difference.misshapen:
-        get_logger().warning(
-            "pretrained %s: %s is %s, the model's is %s: not loaded", path, name, list(got), list(need)
-        )
+    advice = ["Use the config this checkpoint was trained with (model, backbone, inj_type, num_classes)"]
+    names = [*difference.missing, *difference.unexpected, *(name for name, *_ in difference.misshapen)]
+    layers, parts = ({cut(name, ".")[0] for name in names if "." in name} for cut in (str.rpartition, str.partition))
+    patterns = sorted(layers if len(layers) <= MAX_PATTERNS else parts)
+    if fitting * 2 >= total and 0 < len(patterns) <= MAX_PATTERNS:
+        ignored = " ".join(f"'{pattern}.*'" for pattern in patterns)
+        advice.append(f"or leave these at their initial values: --ignore {ignored}")
+    return CheckpointError(f"{what}: {fitting} of {total} tensors fit.\n{difference.table()}\n{', '.join(advice)}.")
 
 
-def _check_finite(weights: Mapping[str, np.ndarray], path: str | Path) -> None:
-    bad = [name for name, value in weights.items() if not np.isfinite(np.asarray(value, dtype="float32")).all()]
-    if bad:
-        raise CheckpointError(f"{path} holds NaN or infinity in {len(bad)} tensors, the first is {bad[0]}")
+def _report_ignored(left: set[str], source: object) -> None:
+    if left:
+        get_logger().warning("%s: ignored, as you said, and left as initialised: %s", source, _summary(sorted(left)))
+
+
+def _summary(names: Sequence[str]) -> str:
+    """All names if they are few, otherwise how many there are of each part."""
+    if len(names) <= 8:
+        return ", ".join(names)
+    counts: dict[str, int] = {}
+    for name in names:
+        part = name.partition(".")[0]
+        counts[part] = counts.get(part, 0) + 1
+    return ", ".join(f"{part} ({count} tensors)" for part, count in counts.items())

@@ -1,53 +1,56 @@
 """Reads what `paddle.save` wrote (.pdparams, .pdopt, .pdstates) without executing anything in it.
 
-`paddle.load` unpickles, and a pickle can run any code. The unpickler here knows the seven globals that
-files written by Paddle contain and refuses every other.
+`paddle.load` unpickles, and a pickle can run any code. Here the pickle is read as data; of what it would call,
+arrays, numbers and a few containers are made, and nothing else.
 """
 
-import pickle
+import re
+import reprlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from paddleseg_ext.errors import CheckpointError
+from paddleseg_ext.weights.pickle_tree import Call, DataUnpickler, Entries, entries, reported
 
-_NUMPY = {"_reconstruct", "scalar"}
-_ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("collections", "OrderedDict"), ("builtins", "tuple")}
-_ALLOWED |= {(f"{package}.multiarray", name) for package in ("numpy.core", "numpy._core") for name in _NUMPY}
+_ARRAY = "numpy.core.multiarray._reconstruct"
+_NUMERIC = re.compile(r"[<>|=]?([biufc]\d{1,2}|\?)")
 _NAME_TABLE = "StructuredToParameterName@@"
 _SLICES = "UnpackBigParamInfor@@"
 
 
-def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"codec {encoding}")
-    return text.encode("latin1")
+def read_pdparams(path: str | Path) -> dict[str, Any]:
+    """The dictionary in a file written by `paddle.save`, tensors as numpy arrays.
+
+    Raises CheckpointError when the file is missing, is not such a file, or holds anything but data.
+    """
+    return _read(Path(path))[0]
 
 
-class _DataUnpickler(pickle.Unpickler):
-    """Builds arrays, numbers, strings and containers; refuses everything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):
-            return _encode_latin1
-        if (module, name) in _ALLOWED:
-            return super().find_class(module.replace("numpy._core", "numpy.core"), name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no weights need")
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to objects outside the file")
+def load_state(file: BinaryIO, path: Path) -> dict[str, Any]:
+    """As `read_pdparams`, from an open file; `path` is what messages call it."""
+    with reported(path, "Paddle", ".pdparams"):
+        return _load(file)[0]
 
 
-def _to_arrays(value: Any) -> Any:
-    """Paddle pickles a tensor as a (name, array) pair; only the array is wanted."""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
-        value = value[1]
-    if isinstance(value, np.ndarray) and value.dtype.kind not in "biufc":
-        raise CheckpointError(f"an array holds {value.dtype}, not numbers")
-    if isinstance(value, dict):
-        return {key: _to_arrays(item) for key, item in value.items()}
-    return value
+def read_name_table(path: str | Path) -> dict[str, str]:
+    """Names in the network -> names of Paddle's parameters in the process that saved the weights; may be empty."""
+    return _read(Path(path))[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    with reported(path, "Paddle", ".pdparams"), path.open("rb") as file:
+        return _load(file)
+
+
+def _load(file: BinaryIO) -> tuple[dict[str, Any], dict[str, str]]:
+    root = DataUnpickler(file).load()
+    state = _Values(4 * file.tell() + (1 << 20)).of(root)
+    if not isinstance(state, dict):
+        raise CheckpointError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
+    table = state.pop(_NAME_TABLE, {})
+    return _join_slices(state), dict(table)
 
 
 def _join_slices(state: dict[str, Any]) -> dict[str, Any]:
@@ -58,31 +61,55 @@ def _join_slices(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def read_pdparams(path: str | Path) -> dict[str, Any]:
-    """The dictionary in a file written by `paddle.save`, tensors as numpy arrays.
+class _Values:
+    """What the nodes of a pickle stand for. `budget`: bytes of arrays that they may ask for by sharing content."""
 
-    Raises CheckpointError when the file is missing, is not such a file, or holds anything but data.
-    """
-    state = _read(Path(path))
-    state.pop(_NAME_TABLE, None)
-    return state
+    def __init__(self, budget: int):
+        self.budget = budget
+        self.done: dict[int, Any] = {}  # by id of the node, which the root keeps alive
 
+    def of(self, node: Any) -> Any:
+        """The value of a node, made once."""
+        if not isinstance(node, Entries | list | tuple):
+            return node
+        if id(node) not in self.done:
+            self.done[id(node)] = self._make(node)
+        return self.done[id(node)]
 
-def read_name_table(path: str | Path) -> dict[str, str]:
-    """Names in the network -> names of Paddle's parameters in the process that saved the weights; may be empty."""
-    return dict(_read(Path(path)).get(_NAME_TABLE, {}))
+    def _make(self, node: Any) -> Any:
+        if isinstance(node, Call) and node.name != "collections.OrderedDict":
+            return self._result(node.name, self.of(node.arguments), self.of(node.state))
+        if isinstance(node, Entries):
+            pairs = list(entries(node))
+            # Texts only: the hash of nested tuples can take forever.
+            if not all(isinstance(key, str) for key, _ in pairs):
+                raise CheckpointError("it has keys that are no names")
+            return {key: self.of(value) for key, value in pairs}
+        # Paddle pickles a tensor as a (name, array) pair; only the array is wanted.
+        if isinstance(node, tuple) and len(node) == 2 and isinstance(node[1], Call) and node[1].name == _ARRAY:
+            return self.of(node[1])
+        return type(node)([self.of(item) for item in node])
 
+    def _result(self, name: str, arguments: Any, state: Any) -> Any:
+        if name == _ARRAY:
+            _, shape, dtype, is_fortran, content = state
+            flat = self._numbers(dtype, content)
+            return flat.reshape(shape, order="F" if is_fortran else "C").astype(dtype.newbyteorder("="))
+        if name == "numpy.core.multiarray.scalar":
+            return self._numbers(*arguments)[0]
+        if name == "numpy.dtype":
+            if not (isinstance(arguments[0], str) and _NUMERIC.fullmatch(arguments[0])):
+                raise CheckpointError(f"an array holds {reprlib.repr(arguments[0])[:40]}, not numbers")
+            # A new one: its state, set as numpy sets it, would turn the dtype that all of Python shares.
+            return np.dtype(arguments[0]).newbyteorder(state[1] if state else "=")
+        if name == "builtins.tuple" or (name == "_codecs.encode" and arguments[1] in ("latin1", "latin-1")):
+            return arguments[0]
+        if name == "builtins.bytes" and arguments == ():  # the content of an empty array, in protocol 2
+            return b""
+        raise CheckpointError(f"it calls {name}, which no weights of Paddle need")
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; give the path of a .pdparams file")
-    try:
-        with path.open("rb") as file:
-            state = _DataUnpickler(file, encoding="latin1").load()
-        if not isinstance(state, dict):
-            raise CheckpointError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
-        return _to_arrays(_join_slices(state))
-    except MemoryError as error:
-        raise CheckpointError(f"{path} declares more data than memory holds; it is damaged") from error
-    except Exception as error:  # a damaged pickle raises almost anything
-        raise CheckpointError(f"{path} is not a readable Paddle checkpoint: {error}") from error
+    def _numbers(self, dtype: Any, content: bytes | str) -> np.ndarray:
+        self.budget -= len(content)
+        if not isinstance(dtype, np.dtype) or self.budget < 0:
+            raise CheckpointError("it holds an array that cannot be")
+        return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, dtype)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from convert import convert, find_opt
+from deploy_lite.bench import ADBS, Server, free_port, plugged
 from process import run_child
 
 LITE = Path(__file__).resolve().parents[2] / "deploy" / "lite"
@@ -52,3 +56,62 @@ def run_cli():
         return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory):
+    """Server by name of ADBS, started when first asked for, killed at the end."""
+    started: dict[str, Server] = {}
+
+    def start(name: str) -> Server:
+        program = ADBS[name]
+        if not program or not os.access(program, os.X_OK):
+            pytest.skip(f"no {name}: apt-get install adb, pip install adbutils")
+        if name not in started:
+            home = tmp_path_factory.mktemp(name)
+            own = {"HOME": str(home), "TMPDIR": str(home), "ANDROID_ADB_SERVER_PORT": str(free_port()), "ADB": program}
+            kept = {key: value for key, value in os.environ.items() if not key.startswith("ANDROID")}
+            started[name] = Server(program, {**kept, **own}, free_port())
+            started[name].adb("start-server")
+        return started[name]
+
+    yield start
+    for server in started.values():
+        server.adb("kill-server")
+
+
+@pytest.fixture(params=ADBS)
+def server(request, servers) -> Server:
+    """One after the other, both versions of adb."""
+    return servers(request.param)
+
+
+@pytest.fixture
+def plug(server, tmp_path):
+    """Plug a test phone in; returns it."""
+    with plugged(server, tmp_path) as connect:
+        yield connect
+
+
+@pytest.fixture(scope="session")
+def benchmark_bin(tmp_path_factory) -> Path:
+    """The stand-in, made to run with this Python."""
+    program = tmp_path_factory.mktemp("bin") / "benchmark_bin"
+    source = Path(__file__).parent / "adbd" / "benchmark_bin.py"
+    program.write_text(f"#!{sys.executable}\n" + source.read_text().partition("\n")[2])
+    return program
+
+
+@pytest.fixture(scope="session")
+def image(exported) -> Path:
+    """The exported models' input as text."""
+    path = exported / "image1.txt"
+    path.write_text(" ".join(f"{value:.9g}" for value in np.load(exported / "input.npy").ravel().tolist()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def ready_nb(exported) -> Path:
+    """`tiny`, converted for the test phone, whose ABI is x86_64."""
+    model = exported / "tiny"
+    return convert(model / "model.pdmodel", model / "model.pdiparams", exported / "nb" / "t.nb", "x86", find_opt())

@@ -19,6 +19,14 @@ def make_result(**changes) -> Result:
     values = {
         **summarise(series),
         **dict.fromkeys(("model_file", "param_file"), "/m/model.file"),
+        "key": "0123",
+        "runs": 4,
+        "runs_per_value": 1,
+        "min_seconds": 0.0,
+        "power_mode": 0,
+        "affinity": "",
+        "optimized_on": "host",
+        "states": ({"round": 1, "gate": None},),
         "model": "pp_mobileseg_tiny",
         "device": "host",
         "target": "x86",
@@ -107,7 +115,9 @@ def test_without_the_scripts_header_line():
 
 def test_our_own_report_reads_back():
     result = make_result()
-    failed, entry = parse_log(failure_block(Failure("broken", 1, "opt failed", 6)) + "\n" + text_block(result))
+    failed, entry = parse_log(
+        failure_block(Failure("broken", 1, "opt failed", 6, "ConversionError")) + "\n" + text_block(result)
+    )
     assert not failed.complete and failed.model_name == "broken"
     assert (entry.model_name, entry.threads, entry.complete) == (result.model, 2, True)
     named = {"init": 12.346, "first": 9.5, "min": 1.0, "max": 4.0, "avg": 2.5}
@@ -150,10 +160,10 @@ def test_statistics():
 
 def test_table_shows_failures_beside_results():
     bad = make_result(valid=False, invalid_reasons=("wrong labels",), agreement=0.5)
-    table = markdown_table([make_result(), bad, Failure("broken", 1, "opt\nfailed", 6)])
+    table = markdown_table([make_result(), bad, Failure("broken", 1, "opt\nfailed", 6, "ConversionError")])
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len({row.count("|") for row in rows}) == 1
-    assert "NO: wrong labels" in rows[3] and "FAILED: opt failed" in rows[4]
+    assert "NO: wrong labels" in rows[3] and "FAILED (ConversionError): opt failed" in rows[4]
 
 
 def test_writing_leaves_nothing_half_done(tmp_path):

@@ -167,9 +167,10 @@ def test_deploy_yaml_says_what_comes_out(exported):
 def test_vim_of_the_yaml_with_output_op_none(trained, weights):
     done = run(
         "tools/export.py", "--config", CONFIG, "--model_path", weights, "--save_dir", trained / "seed",
-        "--input_shape", 1, 3, 64, 64, "--output_op", "none", "--opts", "model.upsample=vim",
+        "--input_shape", 1, 3, 64, 64, "--output_op", "none", "--onnx", "--opts", "model.upsample=vim",
     )  # fmt: skip
     assert "vim, int32 [1, 64, 64]" in done.stdout
+    assert "Checked under ONNX Runtime" in done.stdout and (trained / "seed" / "model.onnx").is_file()
 
 
 def test_lite_on_this_machine(exported, scenes, tmp_path):

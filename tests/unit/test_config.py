@@ -6,11 +6,9 @@ import yaml
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.cvlibs.yaml_file import read_yaml
 from paddleseg_ext.errors import ConfigError
-from paddleseg_ext.models import PPMobileSeg
 from paddleseg_ext_tools.paths import resource
 
 DEMO = resource("configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml")
-SHIPPED = sorted(path for path in resource("configs").glob("[!_]*/[!_]*.yml"))
 
 
 def write(path, text):
@@ -24,14 +22,6 @@ def changed(tmp_path, change):
     path = tmp_path / "changed.yml"
     path.write_text(yaml.safe_dump(content))
     return path
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_shipped_config_is_valid_and_builds_its_model(path):
-    builder = Builder(Config(path))
-    assert isinstance(builder.build_untrained_model(), PPMobileSeg)
-    assert builder.build("loss")["coef"] == [1]
-    assert builder.build_optimizer().get_lr() >= 0
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from paddleseg_ext.core.predict import palette, write_labels
-from paddleseg_ext.datasets.scenes import SCENE_CLASSES
 from paddleseg_ext.errors import DataError
 from paddleseg_ext_tools import demo_figures
 from paddleseg_ext_tools.demo_report import percent, write_report
+from paddleseg_ext_tools.scenes import SCENE_CLASSES
 
 SKY, GRASS, ROAD = 3, 10, 7  # annotation values
 TIMES = {"decoder": 40.0, "vim": 50.0, "argmax": 200.0}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Argmax, ExactValidInterpolate, ExportModel, ValidInterpolate
+from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Argmax, ExactValidInterpolate, ValidInterpolate
 
 
 def scene_logits(seed, classes, height, width, winners):
@@ -99,13 +99,3 @@ def test_the_command_line_offers_them_all():
     from paddleseg_ext_tools import arguments
 
     assert set(arguments.OUTPUT_OPS) == set(OUTPUT_OPS)
-
-
-def test_a_model_without_logits_is_taken_at_its_output():
-    class Other(paddle.nn.Layer):
-        def forward(self, x):
-            return [paddle.concat([x, -x], axis=1)]
-
-    x = paddle.randn([1, 1, 6, 7])
-    labels = ExportModel(Other(), Argmax())(x).numpy()
-    assert (labels == (x.numpy()[:, 0] < 0)).all()

@@ -133,3 +133,92 @@ def test_a_damaged_export_is_named(exported, tmp_path, name):
     (tmp_path / name).unlink()
     with pytest.raises(ConversionError, match="is missing"):
         read_program(tmp_path)
+
+
+class Sized(paddle.nn.Layer):
+    """Sizes as PaddleSeg's models compute them: from paddle.shape, as a vector, as numbers, with arithmetic."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.conv = paddle.nn.Conv2D(3, 4, 3, stride=2, padding=1)
+        self.sizes = sizes
+
+    def forward(self, x):
+        y = self.conv(x)
+        for size in self.sizes(x):
+            y = F.interpolate(y, size, mode="bilinear")
+        return y
+
+
+def sizes_of(x):
+    height, width = paddle.shape(x)[2:]
+    return [paddle.shape(x)[2:], paddle.shape(x)[-2:] * 2, [height // 8, width - 3 + 1], x.shape[2:]]
+
+
+def saved(net, shape, folder):
+    net.eval()
+    static = paddle.jit.to_static(
+        net, input_spec=[paddle.static.InputSpec(shape, "float32", name="x")], full_graph=True
+    )
+    paddle.jit.save(static, str(folder / "model"), clip_extra=False)
+    return read_program(folder)
+
+
+@pytest.mark.parametrize("batch", [1, None])
+def test_sizes_that_are_fixed_are_worked_out(batch, tmp_path):
+    net, x = Sized(sizes_of), paddle.randn([1, 3, 24, 20])
+    program = saved(net, [batch, 3, 24, 20], tmp_path)
+    assert passes.optimise(program)["sizes fixed"] == 3
+    sizes = [
+        [attribute(op, "out_h").i, attribute(op, "out_w").i]
+        for op in program.operators()
+        if op.type == "bilinear_interp_v2"
+    ]
+    assert sizes == [[24, 20], [48, 40], [3, 18], [24, 20]]
+    counts = program.operator_counts()
+    assert not {"shape", "slice", "cast", "fill_constant"} & set(counts)
+    assert counts["scale"] == 1  # what Paddle puts before an output
+    assert np.array_equal(run(program, tmp_path, x), net(x).numpy())
+
+
+def test_sizes_that_are_open_stay_computed(tmp_path):
+    net = Sized(sizes_of)
+    program = saved(net, [1, 3, 24, None], tmp_path)
+    assert passes.optimise(program)["sizes fixed"] == 0
+    for width in (20, 33):
+        x = paddle.randn([1, 3, 24, width])
+        assert np.array_equal(run(program, tmp_path, x), net(x).numpy())
+
+
+def test_what_a_loop_changes_is_not_taken_for_fixed(tmp_path):
+    class Looping(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv = paddle.nn.Conv2D(3, 4, 3, padding=1)
+
+        def forward(self, x):
+            height = paddle.shape(x)[2]
+            while height > 5:
+                height = height // 2
+            return F.interpolate(self.conv(x), [height, 7], mode="bilinear")
+
+    net, x = Looping(), paddle.randn([1, 3, 24, 20])
+    program = saved(net, [1, 3, 24, 20], tmp_path)
+    assert program.operator_counts()["while"] == 1
+    passes.optimise(program)
+    result = run(program, tmp_path, x)
+    assert result.shape == (1, 4, 3, 7) and np.array_equal(result, net(x).numpy())
+
+
+def test_a_batched_product_becomes_one_that_lite_has(tmp_path):
+    class Product(Net):
+        def forward(self, x):
+            y = self.conv(x).flatten(2)
+            return paddle.bmm(y, y.transpose([0, 2, 1]))
+
+    net, x = Product(), paddle.randn([2, 3, 8, 6])
+    program = saved(net, [2, 3, 8, 6], tmp_path)
+    assert passes.optimise(program)["batched products renamed"] == 1
+    counts = program.operator_counts()
+    assert counts["matmul_v2"] == 1 and counts["bmm"] == 0
+    assert np.allclose(run(program, tmp_path, x), net(x).numpy(), atol=1e-5)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from paddleseg_ext.datasets import scenes
-from paddleseg_ext.datasets.scenes.kinds import KINDS
+from paddleseg_ext_tools import scenes
+from paddleseg_ext_tools.scenes.kinds import KINDS
 
 
 def classes_of(label):

@@ -7,7 +7,6 @@ where the weights were trained with a sigmoid, which costs five points of mIoU; 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from paddle import Tensor, nn
 from paddle.nn import functional as F
@@ -15,44 +14,13 @@ from paddle.nn import functional as F
 from paddleseg_ext.cvlibs.registry import BACKBONES, register
 from paddleseg_ext.models.layers.attention import SeaAttention
 from paddleseg_ext.models.layers.conv import ConvBNAct
-from paddleseg_ext.models.layers.drop_path import DropPath
 from paddleseg_ext.models.layers.fusion import SigmoidFusion
-from paddleseg_ext.models.layers.mobile_blocks import BlockConfig, ConvFFN, MobileNetV3Stage
+from paddleseg_ext.models.layers.mobile_blocks import BlockConfig, MobileNetV3Stage
 from paddleseg_ext.models.layers.resize import resize_like
+from paddleseg_ext.models.layers.transformer import TransformerStage
 from paddleseg_ext.weights import load_pretrained
 
 FUSIONS = ("origin", "AAM", "AAMSx8")
-
-
-class StrideFormerBlock(nn.Layer):
-    """SEA attention and feed-forward, each residual."""
-
-    def __init__(self, channels: int, key_dim: int, num_heads: int, attn_ratio: float, mlp_ratio: float,
-                 drop_path: float, act: str, stride: int):  # fmt: skip
-        super().__init__()
-        self.attn = SeaAttention(channels, key_dim, num_heads, attn_ratio, act, stride)
-        self.drop_path = DropPath(drop_path)
-        self.mlp = ConvFFN(channels, int(channels * mlp_ratio), act)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, H, W] -> [B, C, H, W]."""
-        x = x + self.drop_path(self.attn(x))
-        return x + self.drop_path(self.mlp(x))
-
-
-class StrideFormerStage(nn.Layer):
-    """A run of blocks; the drop path rate grows linearly from 0 within each stage."""
-
-    def __init__(self, depth: int, drop_path_rate: float, **block: Any):
-        super().__init__()
-        rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
-        self.transformer_blocks = nn.LayerList([StrideFormerBlock(drop_path=rate, **block) for rate in rates])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, H, W] -> [B, C, H, W]."""
-        for block in self.transformer_blocks:
-            x = block(x)
-        return x
 
 
 class AggregatedAttention(nn.Layer):
@@ -99,6 +67,8 @@ class StrideFormer(nn.Layer):
     unknown `inj_type` or for `out_feat_chs` that do not name one width per fused stage.
     """
 
+    absent_from_pretrained = ("inj_module.*", "fuse*.*")  # classifiers fuse nothing
+
     def __init__(
         self,
         cfgs: Sequence[Sequence[BlockConfig]],
@@ -130,17 +100,12 @@ class StrideFormer(nn.Layer):
             self.add_sublayer(f"smb{i + 1}", MobileNetV3Stage(in_channels, blocks, stem))
             in_channels = blocks[-1].out_channels
         for i, depth in enumerate(depths):
-            stage = StrideFormerStage(
-                depth,
-                drop_path_rate,
-                channels=cfgs[i - len(depths)][-1].out_channels,
-                key_dim=key_dims[i],
-                num_heads=num_heads,
-                attn_ratio=attn_ratio,
-                mlp_ratio=mlp_ratios[i],
-                act=act,
-                stride=2 if stride_attention else 1,
-            )
+            channels = cfgs[i - len(depths)][-1].out_channels
+            attentions = [
+                SeaAttention(channels, key_dims[i], num_heads, attn_ratio, act, 2 if stride_attention else 1)
+                for _ in range(depth)
+            ]
+            stage = TransformerStage(attentions, channels, mlp_ratios[i], act, drop_path_rate)
             self.add_sublayer(f"trans{i + 1}", stage)
         self.inj_type = inj_type
         self._add_fusion(out_feat_chs, out_channels, dims)
@@ -150,7 +115,7 @@ class StrideFormer(nn.Layer):
         if self.inj_type == "origin":
             detail = in_channels[0]
             for i, dim in enumerate(dims):
-                self.add_sublayer(f"fuse{i + 1}", SigmoidFusion(detail, in_channels[i + 1], dim))
+                self.add_sublayer(f"fuse{i + 1}", SigmoidFusion(detail, in_channels[i + 1], dim, "sigmoid"))
                 detail = dim
             self.num_fusions = len(dims)
             self.feat_channels = [dims[-1]]

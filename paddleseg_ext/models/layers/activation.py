@@ -1,23 +1,7 @@
-"""Activations by name, and the two hard-sigmoid gates of the MobileNetV3 and SEA families."""
+"""Activations by name, and the hard sigmoid of the gates."""
 
 from paddle import Tensor, nn
 from paddle.nn import functional as F
-
-_ACTIVATIONS = {
-    None: nn.Identity,
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "hardswish": nn.Hardswish,
-    "sigmoid": nn.Sigmoid,
-}
-
-
-def activation(name: str | None) -> nn.Layer:
-    """A new activation layer. Raises ValueError for a name that is not known."""
-    if name not in _ACTIVATIONS:
-        known = ", ".join(str(key) for key in _ACTIVATIONS)
-        raise ValueError(f"unknown activation {name!r}; known: {known}")
-    return _ACTIVATIONS[name]()
 
 
 class HardSigmoid(nn.Layer):
@@ -35,3 +19,22 @@ class HardSigmoid(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         """x: [...] -> [...]."""
         return F.hardsigmoid(x, slope=self.slope, offset=self.offset)
+
+
+_ACTIVATIONS = {
+    None: nn.Identity,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "hardswish": nn.Hardswish,
+    "hardsigmoid": HardSigmoid,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def activation(name: str | None) -> nn.Layer:
+    """A new activation layer. Raises ValueError for a name that is not known."""
+    if name not in _ACTIVATIONS:
+        known = ", ".join(str(key) for key in _ACTIVATIONS)
+        raise ValueError(f"unknown activation {name!r}; known: {known}")
+    return _ACTIVATIONS[name]()

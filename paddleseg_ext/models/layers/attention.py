@@ -31,6 +31,21 @@ class AxialPositionEmbedding(nn.Layer):
         return x + F.interpolate(self.pos_embed, size=[x.shape[2]], mode="linear", data_format="NCW")
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: float | None = None) -> Tensor:
+    """Multi-head attention among all positions; `scale`, if given, multiplies the products of q and k.
+
+    q, k: [B, num_heads * key_dim, ...], v: [B, num_heads * d, ...], N positions each -> [B, num_heads, d, N].
+    """
+    # Only the length is left to infer: a graph exported with a fixed size must not fix the batch too.
+    q, k, v = (x.reshape([0, num_heads, x.shape[1] // num_heads, -1]) for x in (q, k, v))
+    # The products transpose as they read: no transpose operators in the graph, and none for Paddle Inference's
+    # oneDNN to fuse into them wrongly.
+    products = paddle.matmul(q, k, transpose_x=True)
+    if scale is not None:
+        products = products * scale
+    return paddle.matmul(v, F.softmax(products, axis=-1), transpose_y=True)
+
+
 class SeaAttention(nn.Layer):
     """Attention along rows and columns of averaged features, gated by a local convolutional branch.
 
@@ -43,9 +58,8 @@ class SeaAttention(nn.Layer):
         self.names = names
         self.num_heads = num_heads
         self.scale = key_dim**-0.5
-        self.qk_channels = key_dim * num_heads
-        self.v_channels = int(attn_ratio * key_dim) * num_heads
-        qk, v = self.qk_channels, self.v_channels
+        qk = key_dim * num_heads
+        v = self.v_channels = int(attn_ratio * key_dim) * num_heads
 
         self.to_q = ConvBNAct(channels, qk, names=names)
         self.to_k = ConvBNAct(channels, qk, names=names)
@@ -73,17 +87,8 @@ class SeaAttention(nn.Layer):
         conv = ConvBNAct(in_channels, out_channels, norm_weight=0.0, names=self.names)
         return nn.Sequential(activation(act), conv)
 
-    def _heads(self, x: Tensor, channels: int) -> Tensor:
-        # Only the length is left to infer: a graph exported with a fixed size must not fix the batch too.
-        return x.reshape([0, self.num_heads, channels // self.num_heads, -1])
-
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q, k: [B, qk_channels, N], v: [B, v_channels, N] -> [B, heads, v_channels / heads, N]."""
-        q, k, v = self._heads(q, self.qk_channels), self._heads(k, self.qk_channels), self._heads(v, self.v_channels)
-        # The products transpose as they read: no transpose operators in the graph, and none for Paddle Inference's
-        # oneDNN to fuse into them wrongly.
-        weights = F.softmax(paddle.matmul(q, k, transpose_x=True) * self.scale, axis=-1)
-        return paddle.matmul(v, weights, transpose_y=True)
+        return attend(q, k, v, self.num_heads, self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> [B, C, H, W]."""

@@ -1,4 +1,4 @@
-"""The one convolution + batch norm + activation of this package."""
+"""The one convolution + batch norm + activation of this package, and its separable form."""
 
 import paddle
 from paddle import Tensor, nn
@@ -64,3 +64,30 @@ class ConvBNAct(nn.Layer):
         """x: [B, in_channels, H, W] -> [B, out_channels, ceil(H / stride), ceil(W / stride)]."""
         conv, norm = (getattr(self, name) for name in self._names)
         return self.act(norm(conv(x)))
+
+
+class SeparableConvBNReLU(nn.Layer):
+    """Depthwise convolution and norm, pointwise convolution and norm, ReLU (Chollet 2017).
+
+    PaddleSeg's checkpoints know the second half as `piontwise_conv`, and its convolution has a bias.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
+        super().__init__()
+        self.depthwise_conv = ConvBNAct(
+            in_channels, in_channels, kernel_size, groups=in_channels, names=CONV_BATCH_NORM
+        )
+        self.piontwise_conv = ConvBNAct(in_channels, out_channels, act="relu", bias=True, names=CONV_BATCH_NORM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, in_channels, H, W] -> [B, out_channels, H, W]."""
+        return self.piontwise_conv(self.depthwise_conv(x))
+
+
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int, separable: bool = False, bias: bool = False
+) -> nn.Layer:
+    """A convolution as PP-LiteSeg's decoder has it, or as MobileSeg's has it; `bias` is for the former."""
+    if separable:
+        return SeparableConvBNReLU(in_channels, out_channels, kernel_size)
+    return ConvBNAct(in_channels, out_channels, kernel_size, act="relu", bias=bias, names=CONV_BATCH_NORM)

@@ -68,15 +68,16 @@ class InvertedResidual(nn.Layer):
 class MobileNetV3Stage(nn.Layer):
     """A run of inverted residuals; the first stage of a network starts with the stride-2 stem."""
 
-    def __init__(self, in_channels: int, blocks: Sequence[BlockConfig], stem_channels: int | None = None):
+    def __init__(self, in_channels: int, blocks: Sequence[BlockConfig], stem_channels: int | None = None,
+                 names: Names = C_BN):  # fmt: skip
         super().__init__()
         self.has_stem = stem_channels is not None
         if stem_channels is not None:
-            self.conv = ConvBNAct(in_channels, stem_channels, 3, 2, act="hardswish", names=C_BN, norm_decay=False)
+            self.conv = ConvBNAct(in_channels, stem_channels, 3, 2, act="hardswish", names=names, norm_decay=False)
             in_channels = stem_channels
         self.blocks = nn.LayerList()
         for config in blocks:
-            self.blocks.append(InvertedResidual(in_channels, config))
+            self.blocks.append(InvertedResidual(in_channels, config, names))
             in_channels = config.out_channels
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,116 @@
+"""From the rounds of one case to its Result."""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device import Device, Settings
+from judge import invalid_reasons, warnings
+from plan import Case
+from reference import Reference, compare
+from result import Result, summarise
+from runner import Runner
+from store import Round, output_name
+from tensors import describe_output
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is known of a case besides its rounds. `nb_file` is None where benchmark_bin converts by itself."""
+
+    case: Case
+    name: str
+    key: str
+    settings: Settings
+    input_file: Path
+    nb_file: Path | None
+    opt_version: str | None
+    reference: Reference
+    words: tuple[str, ...] = ()
+
+
+def assemble(known: Circumstances, rounds: Sequence[Round], device: Device, runner: Runner) -> Result:
+    """The figures of all `rounds` together, judged."""
+    case, measured = known.case, [one.measurement for one in rounds]
+    last = measured[-1]
+    agreement = compare(last.outputs, known.reference, case.precision, last.output_statistics)
+    reasons = invalid_reasons(case, rounds, agreement)
+    series = tuple(time for m in measured for time in m.series_ms)
+    runs = sum(m.runs for m in measured)
+    statistic = summarise(series)
+    statistic["min_ms"], statistic["max_ms"] = min(m.min_ms for m in measured), max(m.max_ms for m in measured)
+    return Result(
+        key=known.key,
+        model=case.model_name,
+        measured_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        init_ms=statistics.median(m.init_ms for m in measured),
+        first_ms=statistics.median(m.first_ms for m in measured),
+        **statistic,
+        series_ms=series,
+        round_medians_ms=tuple(statistics.median(m.series_ms) for m in measured),
+        runs=runs,
+        runs_per_value=runs // len(series),
+        rounds=len(measured),
+        runtime=last.runtime,
+        runtime_version=last.runtime_version,
+        outputs=tuple(describe_output(t, output_name(known.name, n)) for n, t in enumerate(last.outputs)),
+        agreement=agreement.value,
+        agreement_kind=agreement.kind,
+        agreement_note=agreement.note,
+        valid=not reasons,
+        invalid_reasons=reasons,
+        warnings=known.words + _mismatch(known, last.runtime_version) + warnings(case, rounds),
+        **_conditions(known, rounds, device),
+    )
+
+
+def _conditions(known: Circumstances, rounds: Sequence[Round], device: Device) -> dict[str, Any]:
+    case, given = known.case, known.settings
+    used = [one.measurement.cpu_per_wall for one in rounds if one.measurement.cpu_per_wall is not None]
+    program = case.nb_file is None
+    converted_here = program and known.nb_file is not None
+    return {
+        "device": device.name,
+        "target": device.target,
+        "threads": case.threads,
+        "warmup": given.warmup,
+        "repeats": given.repeats,
+        "min_seconds": given.min_seconds,
+        "power_mode": given.power_mode,
+        "affinity": given.affinity,
+        "precision": case.precision,
+        "cpu_per_wall": statistics.fmean(used) if used else None,
+        "opt_version": known.opt_version,
+        "optimized_on": "host" if converted_here else "device" if program else "before",
+        "device_facts": device.info(),
+        "state_before": rounds[0].before.facts,
+        "state_after": rounds[-1].after.facts,
+        "states": tuple(_state_row(one, number) for number, one in enumerate(rounds, 1)),
+        "model_file": str(case.model_file) if program else None,
+        "param_file": str(case.param_file) if program else None,
+        "nb_file": str(known.nb_file or "opt.nb on the device"),
+        "nb_bytes": known.nb_file.stat().st_size if known.nb_file else None,
+        "input_file": str(known.input_file),
+        "input_shape": case.input_shape,
+        "output_op": case.output_op,
+    }
+
+
+def _state_row(one: Round, number: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"round": number, "gate": one.gate}
+    for at, state in (("before", one.before), ("after", one.after)):
+        row[f"temperature_{at}_c"], row[f"thermal_status_{at}"] = state.temperature_c, state.thermal_status
+        row[f"limits_{at}_khz"] = list(state.limits_khz)
+    return row
+
+
+def _mismatch(known: Circumstances, runtime_version: str) -> tuple[str, ...]:
+    made, ran = known.opt_version, runtime_version
+    if not made or made in ran or ran in made:
+        return ()
+    return (f"the model was made by opt {made} and run by {ran}",)

@@ -1,0 +1,223 @@
+"""An Android phone over adb as a device.
+
+Files go to a name by their content, so that a second session finds them there; a name is only ever given to a
+file whose size and hash were read back from the phone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import secrets
+import shlex
+import time
+from pathlib import Path
+
+from adb import Adb
+from device import Device, State, find_mask
+from errors import (
+    BrokenTransfer,
+    DeviceError,
+    DeviceFull,
+    DeviceReadOnly,
+    LiteError,
+    TransientError,
+    UsageError,
+)
+from process import Deadline, Finished
+from vitals import INFO_SCRIPT, STATE_SCRIPT, highest_frequencies, parse_info, parse_state
+
+_TARGETS = {"arm64-v8a": "arm", "armeabi-v7a": "arm", "x86_64": "x86", "x86": "x86"}
+_STEP_S = 60.0  # a script that only looks
+# The first of these that the phone has; old ones have md5sum only.
+_HASHES = (("sha256sum", "sha256"), ("sha1sum", "sha1"), ("md5sum", "md5"))
+DEFAULT_DIR = "/data/local/tmp/paddleseg_lite"
+
+
+class AdbDevice(Device):
+    """One phone. `timeout_s` bounds what belongs to no round: connecting, facts, the state between rounds."""
+
+    name = "adb"
+
+    def __init__(self, adb: Adb, serial: str | None, remote_dir: str, timeout_s: float) -> None:
+        """Connect; raises the DeviceError that says why this cannot be."""
+        if not posixpath.isabs(remote_dir) or posixpath.normpath(remote_dir).count("/") < 2:
+            raise UsageError(f"--remote_dir {remote_dir}", f"a folder of its own, such as {DEFAULT_DIR}")
+        self.adb, self.remote_dir, self.timeout_s = adb, posixpath.normpath(remote_dir), timeout_s
+        deadline = Deadline(timeout_s)
+        self.adb_version = adb.start(deadline)
+        adb.choose(serial, deadline)
+        text = self._retrying(lambda: self._look(INFO_SCRIPT, deadline), deadline)
+        self._facts, self._frequencies = parse_info(text), highest_frequencies(text)
+        abi = self._facts.get("ABI", "")
+        if abi not in _TARGETS:
+            raise DeviceError(f"{adb.serial}: its ABI is {abi or 'unknown'}", " or ".join(_TARGETS))
+        self.target = _TARGETS[abi]
+        self.identity = f"{adb.serial} {self._facts.get('Brand', '')} {self._facts.get('Model', '')}"
+        self._hash = self._retrying(lambda: self._prepare(deadline), deadline)
+
+    def info(self) -> dict[str, str]:
+        """Brand, Device, Model, Android Version and API Level first, as benchmark_bin prints them."""
+        return {**self._facts, "Serial": self.adb.serial or "", "adb": self.adb_version}
+
+    def state(self) -> State:
+        """See `Device.state`; one script."""
+        deadline = Deadline(min(self.timeout_s, _STEP_S))
+        return parse_state(self._retrying(lambda: self._look(STATE_SCRIPT, deadline), deadline))
+
+    def push(self, local: Path, deadline: Deadline, name: str = "", executable: bool = False) -> str:
+        """See `Device.push`. Without a name, the file is called by the start of its SHA-256."""
+        content = local.read_bytes()
+        remote = f"{self.remote_dir}/{name or hashlib.sha256(content).hexdigest()[:16] + local.suffix}"
+        wanted = self._fingerprint_of(content)
+        folder = shlex.quote(posixpath.dirname(remote))
+        self._ask(f"mkdir -p {folder}", deadline, f"cannot make {posixpath.dirname(remote)}")
+        if self._fingerprint(remote, deadline) != wanted:
+            self._push(local, remote, wanted, deadline)
+        mode = "755" if executable else "644"
+        self._ask(f"chmod {mode} {shlex.quote(remote)}", deadline, f"cannot change {remote}")
+        return remote
+
+    def _push(self, local: Path, remote: str, wanted: tuple[int, str], deadline: Deadline) -> None:
+        temporary = f"{remote}.part-{secrets.token_hex(4)}"
+        try:
+            self.adb.transfer("push", str(local), temporary, deadline)
+            arrived = self._fingerprint(temporary, deadline)
+            if arrived != wanted:
+                raise _not_whole(local, arrived, wanted)
+            moved = f"mv -f {shlex.quote(temporary)} {shlex.quote(remote)}"
+            self._ask(moved, deadline, f"cannot rename {temporary}")
+        except BaseException:
+            self._quietly_remove(temporary)
+            raise
+
+    def pull(self, remote: str, local: Path, deadline: Deadline) -> None:
+        """See `Device.pull`; the local file appears only when its hash is that of the phone's."""
+        wanted = self._fingerprint(remote, deadline)
+        temporary = local.with_name(f".{local.name}-{secrets.token_hex(4)}")
+        try:
+            self.adb.transfer("pull", remote, str(temporary), deadline)
+            arrived = self._fingerprint_of(temporary.read_bytes()) if temporary.is_file() else None
+            if arrived is None or arrived != wanted:
+                raise _not_whole(remote, arrived, wanted)
+            os.replace(temporary, local)
+        finally:
+            if temporary.exists():
+                temporary.unlink()
+
+    def run(self, command: list[str], deadline: Deadline, cwd: str = "", env: dict[str, str] | None = None) -> Finished:
+        """See `Device.run`. The process id is written down, so that a program without an answer can be ended."""
+        mark = f"{self.remote_dir}/.pid-{secrets.token_hex(4)}"
+        where = f"cd {shlex.quote(cwd)} || exit 125\n" if cwd else ""
+        given = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in (env or {}).items())
+        words = " ".join(shlex.quote(word) for word in command)
+        # `sh -c` because mksh has no process id of its own in a subshell: `$$` there is its parent's.
+        inner = f"{where}{given}echo $$ > {mark}\nexec {words}"
+        try:
+            return self.adb.shell(f"sh -c {shlex.quote(inner)}; r=$?; rm -f {mark}; exit $r", deadline)
+        except TransientError:
+            self._quietly(f"kill -9 $(cat {mark}); rm -f {mark}")
+            raise
+
+    def remove(self, remote: str) -> None:
+        """See `Device.remove`; never anything outside `remote_dir`."""
+        if not posixpath.normpath(remote).startswith(self.remote_dir + "/"):
+            raise ValueError(f"{remote} is not in {self.remote_dir}")
+        self._quietly_remove(remote)
+
+    def workplace(self) -> str:
+        """See `Device.workplace`."""
+        return self.remote_dir
+
+    def alive(self, timeout_s: float) -> bool:
+        """See `Device.alive`; a phone on the network is dialled again."""
+        deadline = Deadline(timeout_s)
+        while True:
+            try:
+                self.adb.choose(self.adb.serial, deadline)
+                self.adb.shell("true", Deadline(deadline.left(5)))
+                return True
+            except DeviceError:
+                if deadline.passed():
+                    return False
+                self.adb.reconnect(Deadline(deadline.left(5)))
+                time.sleep(deadline.left(0.5))
+
+    def affinity_mask(self, asked: str) -> int:
+        """See `Device.affinity_mask`."""
+        return find_mask(asked, self._frequencies)
+
+    def _look(self, script: str, deadline: Deadline) -> str:
+        """stdout of a script whose single commands may fail; complete, or an error."""
+        return self.adb.shell(f"exec 2>/dev/null\n{script}", Deadline(deadline.left(_STEP_S))).stdout
+
+    def _ask(self, script: str, deadline: Deadline, complaint: str) -> str:
+        """stdout of a script that must succeed."""
+        done = self.adb.shell(script, Deadline(deadline.left(_STEP_S)))
+        if done.returncode != 0:
+            raise _refused(f"{self.adb.serial}: {complaint}", done)
+        return done.stdout
+
+    def _prepare(self, deadline: Deadline) -> tuple[str, str]:
+        """Make the folder, and find the phone's program for hashes and hashlib's name of it."""
+        made = f"cannot make {self.remote_dir} or write there"
+        self._ask(f"mkdir -p {shlex.quote(self.remote_dir)} && cd {shlex.quote(self.remote_dir)} && "
+                  "echo 1 > .writable && rm .writable", deadline, made)  # fmt: skip
+        tries = "; ".join(f"echo a | {program} >/dev/null 2>&1 && echo {program}" for program, _ in _HASHES)
+        found = self._ask(f"{tries}; true", deadline, "has no shell").split()
+        known = next((pair for pair in _HASHES if pair[0] in found), None)
+        if known is None:
+            names = ", ".join(program for program, _ in _HASHES)
+            raise DeviceError(f"{self.adb.serial}: has none of {names}, so no file can be verified there")
+        return known
+
+    def _fingerprint(self, remote: str, deadline: Deadline) -> tuple[int, str] | None:
+        """Size and hash as the phone reads them, None if there is no such file."""
+        name = shlex.quote(remote)
+        done = self.adb.shell(
+            f"[ -f {name} ] || exit 44\nwc -c < {name} && {self._hash[0]} < {name}", Deadline(deadline.left())
+        )
+        if done.returncode == 44:
+            return None
+        words = done.stdout.split()
+        if done.returncode != 0 or len(words) < 2 or not words[0].isdigit():
+            raise _refused(f"{self.adb.serial}: cannot read {remote}", done)
+        return int(words[0]), words[1]
+
+    def _fingerprint_of(self, content: bytes) -> tuple[int, str]:
+        return len(content), hashlib.new(self._hash[1], content, usedforsecurity=False).hexdigest()
+
+    def _quietly_remove(self, remote: str) -> None:
+        self._quietly(f"rm -f {shlex.quote(remote)}")
+
+    def _quietly(self, script: str) -> None:
+        """Tidy up where the phone still answers; what led here is the error to report."""
+        try:
+            self.adb.shell(script, Deadline(0.9))
+        except LiteError:
+            return
+
+    def _retrying(self, step, deadline: Deadline):
+        """Up to three tries of something that changes nothing, within `deadline`."""
+        for attempt in range(3):
+            try:
+                return step()
+            except TransientError:
+                if attempt == 2 or not self.alive(deadline.left(2)) or deadline.passed():
+                    raise
+        raise AssertionError("unreachable")
+
+
+def _refused(complaint: str, done: Finished) -> DeviceError:
+    said = " ".join((done.stderr + " " + done.stdout).split())[-300:]
+    lower = said.lower()
+    if "no space left" in lower:
+        return DeviceFull(f"{complaint}: {said}", hint="free some space on the phone, or another --remote_dir")
+    if "read-only" in lower or "permission denied" in lower or "not permitted" in lower:
+        return DeviceReadOnly(f"{complaint}: {said}", hint=f"--remote_dir {DEFAULT_DIR}")
+    return DeviceError(f"{complaint} ({done.cause()}): {said}")
+
+
+def _not_whole(what: object, arrived: object, wanted: object) -> BrokenTransfer:
+    return BrokenTransfer(f"{what}: arrived as {arrived}, left as {wanted} (bytes, hash)", hint="another cable or port")

@@ -1,0 +1,110 @@
+"""Stage 4: how one process measures one model on a device. Here: the interface, and the paddlelite wheel.
+
+The other runner, Paddle-Lite's own benchmark_bin, is in `benchmark_bin.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from device import Device, Measurement, Settings
+from errors import DataError, DeviceTimeout, RunnerFailed
+from host import check_threads, require_paddlelite
+from plan import Case
+from process import Deadline, Finished
+from tensors import Tensor, read_npy, to_npy
+
+
+class Runner(ABC):
+    """One way to measure on `device`.
+
+    Attributes:
+        name: as it stands in results.
+        fingerprint: changes when the program does.
+    """
+
+    name: str
+    fingerprint: str
+    device: Device
+
+    @abstractmethod
+    def measure_case(
+        self, case: Case, nb_file: Path | None, input_file: Path, tensor: Tensor, settings: Settings, deadline: Deadline
+    ) -> Measurement:
+        """Run `nb_file`, or without one `case`'s program, in one fresh process on `tensor`.
+
+        Raises:
+            DeviceError: it crashed, gave no answer in time, or its answer is incomplete.
+        """
+
+
+class PaddleliteRunner(Runner):
+    """The paddlelite wheel of this Python, in a child running `run_paddlelite.py` on this machine."""
+
+    name = "paddlelite"
+    _script = Path(__file__).with_name("run_paddlelite.py")
+
+    def __init__(self, device: Device) -> None:
+        """Raises DeviceError where the wheel is missing."""
+        self.device, self.fingerprint = device, require_paddlelite()
+
+    def measure_case(
+        self, case: Case, nb_file: Path | None, input_file: Path, tensor: Tensor, settings: Settings, deadline: Deadline
+    ) -> Measurement:
+        """See `Runner.measure_case`; `nb_file` must be given."""
+        if nb_file is None:
+            raise ValueError("the wheel's runner needs a converted model")
+        return self.measure(nb_file, tensor, settings, deadline)
+
+    def measure(self, nb_file: Path, tensor: Tensor, settings: Settings, deadline: Deadline) -> Measurement:
+        """Run `nb_file`; the child gets `settings.threads` OpenMP threads."""
+        check_threads(settings.threads)
+        mask = self.device.affinity_mask(settings.affinity)
+        with tempfile.TemporaryDirectory(prefix="lite-") as work:
+            source = Path(work) / "input.npy"
+            source.write_bytes(to_npy(tensor))
+            command = [sys.executable, str(self._script), f"--nb={nb_file}", f"--input={source}"]
+            command += [f"--output_dir={work}", f"--threads={settings.threads}", f"--affinity={mask:#x}"]
+            command += [f"--warmup={settings.warmup}", f"--repeats={settings.repeats}"]
+            command += [f"--min_seconds={settings.min_seconds}"]
+            try:
+                finished = self.device.run(command, deadline, env={"OMP_NUM_THREADS": str(settings.threads)})
+            except DeviceTimeout as error:
+                raise DeviceTimeout(f"{nb_file}: {error.got}", hint=error.hint) from None
+            if finished.returncode != 0:
+                raise _failure(nb_file, finished)
+            return self._read(Path(work), nb_file)
+
+    def _read(self, work: Path, nb_file: Path) -> Measurement:
+        try:
+            report = json.loads((work / "measurement.json").read_text(encoding="utf-8"))
+            outputs = tuple(read_npy(work / name) for name in report["outputs"])
+            return Measurement(
+                report["init_ms"],
+                report["first_ms"],
+                tuple(report["series_ms"]),
+                outputs,
+                self.name,
+                report["runtime_version"],
+                report["cpu_per_wall"],
+            )
+        except (OSError, ValueError, KeyError, DataError) as error:
+            raise RunnerFailed(f"{nb_file}: no complete answer from its process ({error!r})") from error
+
+
+def _failure(nb_file: Path, finished: Finished) -> RunnerFailed:
+    return RunnerFailed(
+        f"{nb_file}: Paddle-Lite failed ({finished.cause()}): {last_words(finished.stderr)}",
+        "an .nb file made for this machine by an opt of the runtime's version, and an input of its shape",
+    )
+
+
+def last_words(stderr: str) -> str:
+    """The last fatal line of Paddle-Lite's log, else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith("[F ")]
+    return (fatal or lines or ["it said nothing"])[-1]

@@ -1,0 +1,100 @@
+"""What is kept between runs: one JSON a case, and, until the case is whole, one line a round.
+
+Every file is replaced as a whole, so that whatever stops a run leaves what was measured before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device import Measurement, State
+from errors import DataError
+from result import Result, write_atomically
+from tensors import Tensor, read_npy, to_npy
+
+
+@dataclass(frozen=True)
+class Round:
+    """One process's figures, the device before and after it, and why it should not have started, if so."""
+
+    measurement: Measurement
+    before: State
+    after: State
+    gate: str | None = None
+
+
+class Store:
+    """The folder of one result file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def result(self, name: str, key: str) -> Result | None:
+        """The stored result of case `name`, if it answers the question `key`."""
+        path = self.folder / f"{name}.json"
+        try:
+            result = Result.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, DataError):
+            return None
+        return result if result.key == key else None
+
+    def keep_result(self, name: str, result: Result) -> None:
+        """Write it; the single rounds are then of no more use."""
+        write_atomically(self.folder / f"{name}.json", result.to_json())
+        self._rounds(name).unlink(missing_ok=True)
+
+    def set_aside(self, name: str, key: str) -> None:
+        """A stored result of another model or other conditions must not pass for a case that failed now."""
+        path = self.folder / f"{name}.json"
+        if path.is_file() and self.result(name, key) is None:
+            path.replace(path.with_suffix(".json.old"))
+
+    def rounds(self, name: str, key: str) -> list[Round]:
+        """The rounds of `key` measured before an interruption."""
+        try:
+            lines = self._rounds(name).read_text(encoding="utf-8").splitlines()
+            values = [json.loads(line) for line in lines]
+            return [self._round(name, value) for value in values if value["key"] == key]
+        except (OSError, ValueError, KeyError, TypeError, DataError):
+            return []
+
+    def keep_round(self, name: str, key: str, rounds: Sequence[Round]) -> None:
+        """Write all `rounds` so far; the output tensors of the first stand for all, which must be equal."""
+        if len(rounds) == 1:
+            for index, tensor in enumerate(rounds[0].measurement.outputs):
+                write_atomically(self.folder / output_name(name, index), to_npy(tensor))
+        lines = [json.dumps(_plain(key, one), allow_nan=False) for one in rounds]
+        write_atomically(self._rounds(name), "".join(line + "\n" for line in lines))
+
+    def forget_rounds(self, name: str) -> None:
+        """What is left of an earlier run that is not resumed."""
+        self._rounds(name).unlink(missing_ok=True)
+
+    def _rounds(self, name: str) -> Path:
+        return self.folder / f"{name}.rounds.jsonl"
+
+    def _round(self, name: str, value: dict[str, Any]) -> Round:
+        outputs = tuple(self._output(name, index) for index in range(value["outputs"]))
+        measured = {key: tuple(v) if isinstance(v, list) else v for key, v in value["measurement"].items()}
+        states = [State(**{**value[at], "limits_khz": tuple(value[at]["limits_khz"])}) for at in ("before", "after")]
+        return Round(Measurement(**measured, outputs=outputs), *states, value["gate"])
+
+    def _output(self, name: str, index: int) -> Tensor:
+        return read_npy(self.folder / output_name(name, index))
+
+
+def output_name(name: str, index: int) -> str:
+    """The file of output `index` of case `name`."""
+    return f"{name}.output{index}.npy"
+
+
+def _plain(key: str, one: Round) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(Measurement) if field.name != "outputs"]
+    measured = {name: getattr(one.measurement, name) for name in names}
+    states = {"before": dataclasses.asdict(one.before), "after": dataclasses.asdict(one.after)}
+    return {"key": key, "measurement": measured, "outputs": len(one.measurement.outputs), **states, "gate": one.gate}

@@ -1,0 +1,42 @@
+"""How two sets of tensors differ, as a table to be read by a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the tensors of a checkpoint differ from those a model needs."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshapen: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.misshapen)
+
+    def without(self, absent: Sequence[str], unused: Sequence[str] = ()) -> "Difference":
+        """The same, but for missing tensors that match a pattern of `absent` and unexpected ones in `unused`."""
+        return replace(
+            self,
+            missing=tuple(n for n in self.missing if not any(fnmatchcase(n, pattern) for pattern in absent)),
+            unexpected=tuple(n for n in self.unexpected if n not in unused),
+        )
+
+    def table(self) -> str:
+        """One line a tensor, at most eight of a kind, aligned."""
+        lines = [f"  shape      {n}  checkpoint {list(got)}, model {list(need)}" for n, got, need in self.misshapen]
+        blocks = [
+            [f"  missing    {name}" for name in self.missing],
+            [f"  unexpected {name}" for name in self.unexpected],
+            lines,
+        ]
+        shown = []
+        for block in blocks:
+            shown += block[:_ROWS]
+            if len(block) > _ROWS:
+                shown.append(f"  … and {len(block) - _ROWS} more like it")
+        return "\n".join(shown)

@@ -1,0 +1,138 @@
+"""Any checkpoint, wherever it lies and whoever wrote it, as tensors under PaddleSeg's names.
+
+What a file is is told by its first bytes: Paddle's pickle, torch's zip or older format, or an archive (.zip, .tar,
+.tar.gz, as PaddleSeg publishes) around one .pdparams. Nothing is unpacked to disk.
+"""
+
+import gzip
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import paddle
+
+from paddleseg_ext.errors import CheckpointError
+from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext.weights.atomic import replaced
+from paddleseg_ext.weights.download import fetch_weights, is_url
+from paddleseg_ext.weights.mapping import torch_to_paddle
+from paddleseg_ext.weights.pdparams import load_state, read_pdparams
+from paddleseg_ext.weights.torch_file import LEGACY_MAGIC, is_torch_zip, read_torch
+
+SETTINGS_KEY = "paddleseg_ext.settings"  # PaddleSeg's loaders look for their own names only, and pass it over
+ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"
+MAX_EXPANSION = 20  # weights shrink by a tenth when compressed
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by PaddleSeg's names, and what the network they are of does otherwise than PaddleSeg's.
+
+    `settings` maps `sublayer.attribute` to its value; see `paddleseg_ext.weights.settings`.
+    """
+
+    tensors: dict[str, np.ndarray]
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def read_checkpoint(source: str | Path) -> Checkpoint:
+    """Reads .pdparams, .pth, or an archive with one .pdparams, from a path or a URL (`…#sha256=<hex>`).
+
+    Weights of the three torch projects are converted on the way. Raises DownloadError, or CheckpointError when
+    the file is missing, is none of these, or asks for anything but data.
+    """
+    path = local_path(source)
+    if is_torch(path):
+        converted = torch_to_paddle(read_torch(path), source)
+        get_logger().info("%s: converted from %s", source, converted.project.name)
+        return Checkpoint(converted.tensors, converted.settings)
+    return _checked(_read_archive(path) if _is_archive(path) else read_pdparams(path), source)
+
+
+def write_checkpoint(path: str | Path, tensors: Mapping[str, np.ndarray], settings: Mapping[str, str]) -> None:
+    """Writes a .pdparams in Paddle's layout, which appears complete or not at all.
+
+    Raises ConfigError when `path` cannot be written.
+    """
+    state: dict[str, Any] = {name: paddle.to_tensor(value, place="cpu") for name, value in tensors.items()}
+    with replaced(path) as temporary:
+        paddle.save({**state, **({SETTINGS_KEY: dict(settings)} if settings else {})}, str(temporary))
+
+
+def local_path(source: str | Path) -> Path:
+    """The file itself, fetched if `source` is a URL."""
+    return fetch_weights(str(source)) if is_url(str(source)) else Path(source)
+
+
+def is_torch(path: Path) -> bool:
+    """Whether a file is a checkpoint of torch; false for one that is not there."""
+    head = _head(path)
+    return LEGACY_MAGIC in head[:32] or (head.startswith(ZIP) and is_torch_zip(path))
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def _is_archive(path: Path) -> bool:
+    head = _head(path)
+    return head.startswith((ZIP, GZIP)) or head[257:262] == b"ustar"
+
+
+def _read_archive(path: Path) -> dict[str, Any]:
+    limit = MAX_EXPANSION * path.stat().st_size + (1 << 20)
+    try:
+        content = _member_of_zip(path, limit) if _head(path).startswith(ZIP) else _member_of_tar(path, limit)
+    except CheckpointError:
+        raise
+    except Exception as error:  # damaged archives raise almost anything
+        raise CheckpointError(f"{path} is not a readable archive: {error}") from error
+    return load_state(io.BytesIO(content), path)
+
+
+def _member_of_zip(path: Path, limit: int) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return _take(archive.open(_only_weights(archive.namelist(), path)), limit, path)
+
+
+def _member_of_tar(path: Path, limit: int) -> bytes:
+    # Unpacked first: tarfile would believe whatever length a header claims, and read it.
+    with path.open("rb") as file:
+        content = _take(gzip.GzipFile(fileobj=file) if _head(path).startswith(GZIP) else file, limit, path)
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        members = [member.name for member in archive if member.isfile()]
+        return _take(archive.extractfile(_only_weights(members, path)), limit, path)
+
+
+def _only_weights(members: Sequence[str], path: Path) -> str:
+    found = [name for name in members if name.endswith(".pdparams") and not Path(name).name.startswith("._")]
+    if len(found) != 1:
+        holds = ", ".join(found or sorted(members)[:5]) or "nothing"
+        raise CheckpointError(f"{path} holds {holds}; an archive of weights holds one .pdparams")
+    return found[0]
+
+
+def _take(file: BinaryIO, limit: int, path: Path) -> bytes:
+    with file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise CheckpointError(f"{path} unpacks to more than {limit:,} bytes, which no weights do")
+    return content
+
+
+def _checked(state: dict[str, Any], source: str | Path) -> Checkpoint:
+    settings = state.pop(SETTINGS_KEY, {})
+    if not (isinstance(settings, dict) and all(isinstance(text, str) for pair in settings.items() for text in pair)):
+        raise CheckpointError(f"{source} holds settings that cannot be read under {SETTINGS_KEY}")
+    for name, value in state.items():
+        if not isinstance(value, np.ndarray):
+            raise CheckpointError(f"{source} holds a {type(value).__name__} under {name}, weights are tensors")
+    return Checkpoint(state, settings)

@@ -1,0 +1,100 @@
+"""Rounds in turns, failures that stay in their row, and what an interruption leaves."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from unit.compare_data import comparison, prepared
+
+from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_tools.compare_rows import Failed, distinct
+from paddleseg_ext_tools.compare_runtimes import Latency, Runtime, measure_all
+from paddleseg_ext_tools.lite import lite
+
+SETTINGS = lite("device").Settings(threads=1, warmup=0, repeats=2)
+OUTPUT = np.arange(12, dtype="int32").reshape(1, 3, 4)
+
+
+class Scripted(Runtime):
+    """Answers a measurement with the next of `answers`: an error, or the output that the runtime gives."""
+
+    key, title = "scripted", "Scripted"
+
+    def __init__(self, answers, log, key="scripted"):
+        self.answers, self.log, self.key = list(answers), log, key
+
+    def prepare(self, folder, slug):
+        self.log.append(("prepare", slug))
+
+    def measure(self, folder, slug, array, settings):
+        self.log.append((self.key, slug))
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return lite("device").Measurement(3.0, 9.0, (10.0, 12.0), (answer,), "made up", "1.0", 1.0)
+
+
+@pytest.fixture
+def systems():
+    found = distinct(comparison("--table", "ablation").rows)[:2]
+    for system in found:
+        system.latencies = {}
+        system.prepared = replace(prepared(1_000_000), output=OUTPUT)
+    return found
+
+
+def pairs(systems, *runtimes):
+    return [(system, runtime) for system in systems for runtime in runtimes]
+
+
+def test_everything_takes_its_turn_in_every_round(systems):
+    log = []
+    one, other = Scripted([OUTPUT] * 4, log, "one"), Scripted([OUTPUT] * 4, log, "other")
+    measure_all(pairs(systems, one, other), SETTINGS, rounds=2)
+    a, b = (system.slug for system in systems)
+    turn = [("one", a), ("other", a), ("one", b), ("other", b)]
+    assert [entry for entry in log if entry[0] != "prepare"] == turn * 2
+    found = systems[0].latencies["one"]
+    assert isinstance(found, Latency) and found.valid
+    assert found.series_ms == (10.0, 12.0, 10.0, 12.0) and found.round_medians_ms == (11.0, 11.0)
+    assert (found.median_ms, found.init_ms, found.first_ms) == (11.0, 3.0, 9.0)
+
+
+def test_a_failure_stays_where_it_is(systems):
+    log = []
+    runtime = Scripted([OUTPUT, ConversionError("cannot"), OUTPUT, OUTPUT], log)
+    measure_all(pairs(systems, runtime), SETTINGS, rounds=2)
+    assert systems[0].latencies["scripted"].valid
+    assert systems[1].latencies["scripted"] == Failed("cannot", 6)
+    assert len([entry for entry in log if entry[0] == "scripted"]) == 3  # not tried again
+
+
+def test_a_wrong_answer_is_not_valid(systems):
+    measure_all(pairs(systems, Scripted([OUTPUT, OUTPUT + 1], [])), SETTINGS, rounds=1)
+    assert systems[0].latencies["scripted"].valid
+    wrong = systems[1].latencies["scripted"]
+    assert not wrong.valid and "0.0000% of the pixels" in wrong.invalid_reasons[0]
+
+
+def test_what_was_not_prepared_is_left_alone(systems):
+    systems[0].prepared = None
+    log = []
+    measure_all(pairs(systems, Scripted([OUTPUT], log)), SETTINGS, rounds=1)
+    assert {slug for _, slug in log} == {systems[1].slug} and systems[0].latencies == {}
+
+
+def test_an_interruption_leaves_the_rounds_before_it(systems):
+    runtime = Scripted([OUTPUT, OUTPUT, OUTPUT, KeyboardInterrupt()], [])
+    with pytest.raises(KeyboardInterrupt):
+        measure_all(pairs(systems, runtime), SETTINGS, rounds=2)
+    assert [len(system.latencies["scripted"].round_medians_ms) for system in systems] == [2, 1]
+
+
+def test_a_runtime_that_is_not_here(monkeypatch, tmp_path):
+    from paddleseg_ext.errors import DeviceError
+    from paddleseg_ext_tools.compare import _open_runtimes
+
+    monkeypatch.setattr(lite("host").platform, "machine", lambda: "riscv64")
+    with pytest.raises(DeviceError, match=r"riscv64(.|\n)*--runtimes onnx paddle"):
+        _open_runtimes(SimpleNamespace(no_latency=False, runtimes=["lite"]), tmp_path)

@@ -1,0 +1,107 @@
+"""The comparison as one HTML file that needs neither network nor other files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from markupsafe import Markup, escape
+
+from paddleseg_ext_tools import compare_figures as figures
+from paddleseg_ext_tools.compare_report import (
+    BACKBONE,
+    NONE,
+    NOT_VALID,
+    Comparison,
+    cells,
+    counting,
+    explanations,
+    is_valid,
+    latency,
+    problems,
+)
+from paddleseg_ext_tools.demo_figures import data_uri
+
+TEMPLATE = "compare_report.html.jinja"
+
+
+@dataclass(frozen=True)
+class _Cell:
+    text: str
+    more: tuple[str, ...] = ()
+    kind: str = ""
+
+
+def html(comparison: Comparison, picture: np.ndarray) -> str:
+    """The page; `picture` is what was measured on, RGB uint8 [H, W, 3]."""
+    tables = [_table(comparison, table) for table in comparison.tables()]
+    loader = jinja2.FileSystemLoader(Path(__file__).resolve().parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(TEMPLATE).render(
+        title="What the models cost" if len(tables) > 1 else tables[0]["title"],
+        lead=_lead(comparison),
+        problems=problems(comparison),
+        tables=tables,
+        has_split=bool(comparison.decoders),
+        explanations=[_code(line) for line in explanations(comparison)],
+        picture=data_uri(picture, longest=512),
+        conditions=comparison.conditions,
+    )
+
+
+def _table(comparison: Comparison, table: str) -> dict:
+    rows = comparison.tables()[table]
+    found = [cells(row, comparison) for row in rows]
+    shown = [name for name in found[0] if name != BACKBONE and any(row[name] != NONE for row in found)]
+    published = comparison.catalogue.tables.get(table)
+    return {
+        "title": comparison.title(table),
+        "columns": shown,
+        "rows": [
+            {"is_ours": figures.is_ours(row), "cells": [_name(text), *(_cell(text[name]) for name in shown[1:])]}
+            for row, text in zip(rows, found, strict=True)
+        ],
+        "pareto": figures.pareto(comparison, table),
+        "bars": figures.bars(comparison, table),
+        "counting": counting(rows),
+        "notes": [_code(comparison.catalogue.notes[note]) for note in comparison.notes(table)],
+        "source": comparison.catalogue.sources[published.source]["title"] if published else "",
+    }
+
+
+def _name(text: dict[str, str]) -> _Cell:
+    """The model over its backbone: a column less."""
+    return _Cell(text["model"], () if text[BACKBONE] == NONE else (text[BACKBONE],))
+
+
+def _cell(text: str) -> _Cell:
+    """A figure over what is said of it: its 90th percentile, its change."""
+    if text.startswith("failed: "):
+        return _Cell(text, kind="failed")
+    if match := re.fullmatch(rf"([\d.,]*\d(?: †)?)(?:, (p90 [\d.]+))?(?: \((.+?)\))?(?:, ({NOT_VALID}))?", text):
+        return _Cell(match[1], tuple(part for part in match.groups()[1:] if part), "bad" if match[4] else "")
+    return _Cell(text)
+
+
+def _code(text: str) -> Markup:
+    """Markdown's `code` as HTML's."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped before
+
+
+def _lead(comparison: Comparison) -> str:
+    """What the first table shows in a sentence: each row against its reference under the first runtime."""
+    said = []
+    key, title = comparison.runtimes[0] if comparison.runtimes else ("", "")
+    for row in comparison.tables()[next(iter(comparison.tables()))]:
+        against = comparison.reference(row)
+        ours, theirs = latency(row, key), latency(against, key) if against else None
+        if ours and theirs and is_valid(row, key) and is_valid(against, key):
+            change = 100 * (ours / theirs - 1)
+            word = "less" if change < 0 else "more"
+            said.append(f"{row.name} takes {ours:.0f} ms, {abs(change):.0f} % {word} than {against.name}")
+    return f"{'; '.join(said)} ({title}, one picture)." if said else "Published figures beside what can be counted."

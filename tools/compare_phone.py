@@ -1,0 +1,61 @@
+"""Results that `deploy/lite/benchmark.py` measured elsewhere, put beside the rows they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paddleseg_ext.errors import DataError
+from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_tools.compare_rows import System
+
+KEPT = (
+    "model", "device", "target", "output_op", "threads", "precision", "median_ms", "p90_ms", "series_ms", "warmup",
+    "repeats", "rounds", "runtime", "runtime_version", "measured_at", "device_facts", "valid", "invalid_reasons",
+)  # fmt: skip
+# What a device calls itself, the first that is there.
+NAMES = ("Model", "Device", "Host CPU")
+
+
+def attach_phone_results(systems: Sequence[System], folder: str | Path) -> None:
+    """Fills `phone` of each system that a result in `folder` (JSON files, sought below it) belongs to.
+
+    A result belongs to a system when its model has the system's slug, as exports in `models/` are named, or the name
+    of the config and the same output op. Raises DataError when there is no result at all or a file is not one.
+    """
+    results = [_read(path) for path in sorted(Path(folder).rglob("*.json"))]
+    results = [result for result in results if result is not None]
+    if not results:
+        raise DataError(f"no result of deploy/lite/benchmark.py in {folder}; --phone_results takes its --json_dir")
+    for result in results:
+        owners = [system for system in systems if _belongs(result, system)]
+        for system in owners:
+            system.phone.append(result)
+        if not owners:
+            get_logger().warning("phone result of %s, %s: no row has it", result["model"], result["output_op"])
+
+
+def _belongs(result: dict[str, Any], system: System) -> bool:
+    is_same_op = result["output_op"] in (None, system.output_op)
+    return result["model"] == system.slug or (result["model"] == system.config.stem and is_same_op)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What is kept of one file; None for a measurement of this kind of machine, `host`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        result = {key: content[key] for key in KEPT}
+        facts = dict(result["device_facts"])
+        is_measured = all(isinstance(result[key], int | float) for key in ("median_ms", "p90_ms"))
+        if not is_measured:
+            raise TypeError("a time is no number")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no result of deploy/lite/benchmark.py ({error!r})") from error
+    if result["device"] == "host":
+        return None
+    name = next((facts[key] for key in NAMES if facts.get(key)), result["device"])
+    threads = f"{result['threads']} thread{'s' if result['threads'] != 1 else ''}"
+    precision = "" if result["precision"] == "fp32" else f", {result['precision']}"
+    return {**result, "column": f"Paddle-Lite on {name}, {threads}{precision}"}

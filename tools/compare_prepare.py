@@ -1,0 +1,159 @@
+"""From a config to what can be measured: the network with its weights, exported, with its own output to compare with.
+
+Without a checkpoint the weights are made for timing (`paddleseg_ext_tools.probe`), which says nothing about accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import paddle
+
+from paddleseg_ext.core.export import export
+from paddleseg_ext.core.inference import InferenceOptions
+from paddleseg_ext.core.val import evaluate
+from paddleseg_ext.cvlibs.config import Builder, Config
+from paddleseg_ext.datasets.reading import read_image
+from paddleseg_ext.deploy.decoder_logits import with_logits
+from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext.utils.progress import track
+from paddleseg_ext.weights import load_weights
+from paddleseg_ext_tools.compare_rows import Failed, System
+from paddleseg_ext_tools.complexity import Complexity, measure_complexity
+from paddleseg_ext_tools.probe import probe
+from paddleseg_ext_tools.scenes import make_scene
+
+if TYPE_CHECKING:
+    from paddle import nn
+
+SCENE = 4  # of 17 classes
+PROBED = "made for timing"
+COUNTED_AT = (512, 512)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An exported system. `array` [1, 3, H, W] is the picture, `output` what the network itself makes of it.
+
+    `classes_kept` is how many classes the output op interpolates on it, None for ops without labels; `labels` how many
+    classes the label map holds. `miou` in percent is None where nothing was evaluated.
+    """
+
+    folder: Path
+    array: np.ndarray
+    output: np.ndarray
+    complexity: Complexity
+    num_classes: int
+    weights: str
+    classes_kept: int | None
+    labels: int | None
+    miou: float | None
+    images: int | None
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What systems with the same config and weights share."""
+
+    model: nn.Layer
+    config: Config
+    array: np.ndarray
+    complexity: Complexity
+    miou: float | None
+    images: int | None
+
+
+def read_picture(path: str | None, size: Sequence[int]) -> np.ndarray:
+    """RGB uint8 [H, W, 3] at `size` (height, width): the picture at `path`, or a drawn scene of many classes.
+
+    Raises DataError for a file that is no picture.
+    """
+    if path is None:
+        return make_scene(SCENE, *size)[0]
+    picture = cv2.resize(read_image(path), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(picture[:, :, ::-1]).astype("uint8")
+
+
+def prepare_all(systems: Sequence[System], picture: np.ndarray, folder: Path, evaluates: bool) -> None:
+    """Fills `prepared` or `failure` of each system. Exports go to `folder/<slug>`."""
+    networks: dict[Any, _Network | Failed] = {}
+    for system in track(systems, len(systems), "preparing"):
+        if system.failure is not None:
+            get_logger().error("%s: %s", system.slug, system.failure.message)
+            continue
+        key = system.network
+        try:
+            if key not in networks:
+                networks[key] = _network(system, picture, evaluates)
+            if isinstance(networks[key], Failed):
+                system.failure = networks[key]
+                continue
+            system.prepared = _export(system, networks[key], folder / system.slug)
+        except Exception as error:  # a network that cannot be built is no reason to lose the others' figures
+            networks.setdefault(key, Failed.by(error))
+            system.failure = Failed.by(error)
+            get_logger().error("%s: %s", system.slug, system.failure.message)
+
+
+def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:
+    config = Config(system.config, opts=list(system.opts))
+    builder = Builder(config)
+    model = builder.build_untrained_model()
+    mean, std = _normalisation(config)
+    array = ((picture.astype("float32") / 255 - mean) / std).transpose(2, 0, 1)[None]
+    array = np.ascontiguousarray(array, "float32")
+    miou = images = None
+    if system.weights:
+        load_weights(model, system.weights)
+        root = config.val_dataset_cfg.get("dataset_root")
+        if not evaluates or not root or not Path(root).is_dir():
+            reason = f"there is no data set at {root}" if evaluates else "--no_eval"
+            get_logger().warning(
+                "%s: the weights are not evaluated (%s); the mIoU shown is the authors', of theirs", system.slug, reason
+            )
+        else:
+            dataset = builder.build_checked_dataset("val_dataset")
+            get_logger().info("%s: validation on %d images", system.slug, len(dataset))
+            metrics = evaluate(model, dataset, InferenceOptions.from_dict(config.test_config), num_workers=1)
+            miou, images = 100 * metrics.miou, len(dataset)
+    else:
+        probe(model, config.num_classes, paddle.to_tensor(array), mean, std)
+    model.eval()
+    return _Network(model, config, array, measure_complexity(model, COUNTED_AT), miou, images)
+
+
+def _normalisation(config: Config) -> tuple[np.ndarray, np.ndarray]:
+    transforms = config.val_dataset_cfg.get("transforms") or []
+    normalize = next((item for item in transforms if item.get("type") == "Normalize"), {})
+    return tuple(np.broadcast_to(np.float32(normalize.get(key, 0.5)), 3) for key in ("mean", "std"))
+
+
+def _export(system: System, network: _Network, folder: Path) -> Prepared:
+    config, array = network.config, network.array
+    folder.mkdir(parents=True, exist_ok=True)
+    transforms = config.val_dataset_cfg.get("transforms")
+    export(network.model, system.output_op, array.shape, folder, config.num_classes, transforms)
+    model = with_logits(network.model, array)
+    op = OUTPUT_OPS[system.output_op](model.align_corners)
+    with paddle.no_grad():
+        logits = model.logits(paddle.to_tensor(array))
+        output = op(logits, array.shape[2:]).numpy()
+        kept = int(op.kept(logits).shape[0]) if op.is_labels else None
+    return Prepared(
+        folder=folder,
+        array=array,
+        output=output,
+        complexity=network.complexity,
+        num_classes=config.num_classes,
+        weights=system.weights or PROBED,
+        classes_kept=kept,
+        labels=len(np.unique(output)) if op.is_labels else None,
+        miou=network.miou,
+        images=network.images,
+    )

@@ -1,0 +1,215 @@
+"""What is compared: the rows of the published tables or of given configs, and the systems that they share.
+
+A row is a line of a table with what was published about it. A system is a network with its weights and an output op:
+what is exported and measured, once, however many rows it stands in.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from paddleseg_ext.errors import ConfigError, PaddleSegExtError
+from paddleseg_ext_tools.arguments import find_config
+from paddleseg_ext_tools.export import resolve_output_op
+from paddleseg_ext_tools.published import Catalogue, Figures, model_key, relative_config
+
+DECODER = "decoder"  # the output op that does nothing
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why something gave no figure, in one line, and the exit code that this is worth."""
+
+    message: str
+    exit_code: int
+
+    @classmethod
+    def by(cls, error: Exception) -> Failed:
+        """The first line of an error, and the last where that is the reason; 1 for one that no user can mend."""
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        text = f"{said[0]} {said[-1].strip()}" if said[0].endswith(":") else said[0]
+        kind = "" if hasattr(error, "exit_code") else f"{type(error).__name__}: "
+        return cls(f"{kind}{text}", getattr(error, "exit_code", 1))
+
+
+@dataclass
+class System:
+    """A network, its weights and an output op. `failure` says why it could not be prepared, `prepared` how it was.
+
+    `network` is equal for systems that differ in the output op alone. `latencies` holds a `compare_runtimes.Latency`
+    or a Failed for each runtime, `phone` what was measured elsewhere.
+    """
+
+    slug: str
+    config: Path
+    output_op: str
+    weights: str | None
+    opts: tuple[str, ...]
+    network: Any
+    failure: Failed | None = None
+    prepared: Any = None
+    latencies: dict[str, Any] = field(default_factory=dict)
+    phone: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Row:
+    """A line of a table. `reference` names the row of the same table that it is compared with."""
+
+    table: str
+    name: str
+    backbone: str
+    config: str
+    system: System
+    published: Figures
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A row before it is known with which output ops; `op` is its own, `printed_op` that of the printed latency."""
+
+    table: str
+    name: str
+    backbone: str
+    config: str
+    op: str
+    printed_op: str | None
+    published: Figures
+    reference: str | None
+
+
+def plan(args: argparse.Namespace, catalogue: Catalogue) -> list[Row]:
+    """The rows that the command line asks for, in order.
+
+    Raises ConfigError for weights of a config that is not compared.
+    """
+    wanted = _of_configs(args, catalogue) if args.config else _of_tables(args, catalogue)
+    given = Weights(args.model_path or [])
+    systems: dict[Any, System] = {}
+    rows = []
+    for row in wanted:
+        weights = given.of(row.name, row.config, only=len(wanted) == 1)
+        ops = args.output_op or [row.op]
+        for op in ops:
+            suffix = f", {op}" if len(ops) > 1 else ""
+            system = _system(systems, row.config, op, weights, tuple(args.opts or ()))
+            latency = row.published.latency_ms if op == row.printed_op else None
+            published = replace(row.published, latency_ms=latency)
+            against = f"{row.reference}{suffix}" if row.reference else None
+            rows.append(Row(row.table, f"{row.name}{suffix}", row.backbone, row.config, system, published, against))
+    given.refuse_unused([row.name for row in wanted], [row.config for row in wanted])
+    return rows
+
+
+def _of_tables(args: argparse.Namespace, catalogue: Catalogue) -> list[_Wanted]:
+    rows = []
+    for key in catalogue.tables if args.table == "all" else [args.table]:
+        for row in catalogue.tables[key].rows:
+            op, config = row.output_op, f"configs/{row.config}"
+            rows.append(_Wanted(key, row.name, row.backbone, config, op, op, row.figures, row.reference))
+    return rows
+
+
+def _of_configs(args: argparse.Namespace, catalogue: Catalogue) -> list[_Wanted]:
+    """Rows of given configs, compared with the first; without --output_op as tools/export.py would export them."""
+    rows: list[_Wanted] = []
+    for config in args.config:
+        entry, op = catalogue.of(relative_config(config)), _default_op(config, args.opts)
+        name, figures, printed_op = Path(config).stem, Figures(), None
+        if entry:
+            name = ", ".join(word for word in (entry.model, entry.what, entry.data) if word)
+            figures, printed_op = entry.figures, entry.output_op
+        if name in {row.name for row in rows}:
+            name = Path(config).stem
+        reference = rows[0].name if rows else None
+        rows.append(_Wanted("given", name, "", config, op, printed_op, figures, reference))
+    return rows
+
+
+def _default_op(config: str, opts: list[str] | None) -> str:
+    from paddleseg_ext.cvlibs.config import Config
+    from paddleseg_ext.models.base import UPSAMPLINGS
+
+    try:
+        upsample = Config(find_config(config), opts=opts).dic["model"].get("upsample")
+    except ConfigError:
+        return "argmax"  # the row will say what is wrong
+    return resolve_output_op(None, UPSAMPLINGS.get(upsample, "bilinear"))
+
+
+def _system(systems: dict[Any, System], config: str, op: str, weights: str | None, opts: tuple[str, ...]) -> System:
+    """The system of a row: one that is there already when it is the same network."""
+    from paddleseg_ext.cvlibs.config import Config
+
+    path = find_config(config)
+    slug, failure = f"{path.stem}-{op}", None
+    try:
+        loaded = Config(path, opts=list(opts))
+        # What the weights are evaluated on, and how, belongs to a row only where there are any.
+        tested = (loaded.val_dataset_cfg, loaded.test_config) if weights else loaded.val_dataset_cfg.get("transforms")
+        network = model_key(loaded.dic["model"], loaded.num_classes), str(tested), weights
+    except PaddleSegExtError as error:
+        network, failure = str(path), Failed.by(error)
+    key = network, op
+    if key not in systems:
+        taken = {system.slug for system in systems.values()}
+        slug = next(name for name in (slug, *(f"{slug}-{i}" for i in range(2, 1000))) if name not in taken)
+        systems[key] = System(slug, path, op, weights, opts, network, failure)
+    return systems[key]
+
+
+class Weights:
+    """`--model_path config=weights …`: the config's path or name, or the row's name. One config needs no name."""
+
+    def __init__(self, given: list[str]):
+        self._by_name: dict[str, str] = {}
+        self._alone: str | None = None
+        self._used: set[str] = set()
+        for item in given:
+            name, sign, path = item.partition("=")
+            # An address may hold a sign of equality too.
+            if sign and "://" not in name:
+                self._by_name[name] = path
+            elif len(given) == 1:
+                self._alone = item
+            else:
+                raise ConfigError(f"--model_path {item}: of several, each needs its config: CONFIG=WEIGHTS")
+
+    def of(self, name: str, config: str, only: bool) -> str | None:
+        """The weights of a row, or None."""
+        if self._alone is not None:
+            if not only:
+                raise ConfigError(f"--model_path {self._alone}: name the config it belongs to: CONFIG=WEIGHTS")
+            return self._alone
+        names = (name, config, relative_config(config), Path(config).stem)
+        found = next((known for known in names if known in self._by_name), None)
+        if found is not None:
+            self._used.add(found)
+            return self._by_name[found]
+        return None
+
+    def refuse_unused(self, names: list[str], configs: list[str]) -> None:
+        """Raises ConfigError for weights that no row took."""
+        if unused := self._by_name.keys() - self._used:
+            known = ", ".join(dict.fromkeys([*names, *(Path(config).stem for config in configs)]))
+            raise ConfigError(f"--model_path: {', '.join(sorted(unused))} is not compared; there are {known}")
+
+
+def distinct(rows: list[Row]) -> list[System]:
+    """The systems of `rows`, each once, in order."""
+    return list({id(row.system): row.system for row in rows}.values())
+
+
+def decoders(systems: list[System]) -> dict[Any, System]:
+    """By network, the system that ends at its decoder: one of `systems` where it is there, else a new one."""
+    found: dict[Any, System] = {}
+    for system in systems:
+        if system.failure is None and (system.output_op == DECODER or system.network not in found):
+            own = system if system.output_op == DECODER else None
+            slug = f"{system.slug.removesuffix('-' + system.output_op)}-{DECODER}"
+            found[system.network] = own or replace(system, slug=slug, output_op=DECODER, latencies={}, phone=[])
+    return found
