@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from deploy_cpp.conftest import BACKENDS, NORMALIZE
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.matrix, pytest.mark.timeout(900)]
 
 USAGE, DATA, MODEL, RUNTIME = 2, 4, 6, 7
 
