@@ -21,6 +21,7 @@ from paddleseg_ext_tools.compare_report import (
     explanations,
     is_valid,
     latency,
+    phone_conditions,
     problems,
 )
 from paddleseg_ext_tools.demo_figures import data_uri
@@ -50,7 +51,7 @@ def html(comparison: Comparison, picture: np.ndarray) -> str:
         has_split=bool(comparison.decoders),
         explanations=[_code(line) for line in explanations(comparison)],
         picture=data_uri(picture, longest=512),
-        conditions=comparison.conditions,
+        conditions=[*comparison.conditions, *phone_conditions(comparison)],
     )
 
 

@@ -110,8 +110,9 @@ def cells(row: Row, comparison: Comparison) -> dict[str, str]:
     for key, title in comparison.runtimes:
         found[f"{title}, ms"] = _latency_cell(row, key, against)
     for column in comparison.phones():
-        times = [phone["median_ms"] for phone in row.system.phone if phone["column"] == column]
-        found[f"{column}, ms"] = f"{times[-1]:.1f}" if times else NONE
+        there = [phone for phone in row.system.phone if phone["column"] == column]
+        mark = f", {NOT_VALID}" if there and not there[-1]["valid"] else ""
+        found[f"{column}, ms"] = f"{there[-1]['median_ms']:.1f}{mark}" if there else NONE
     printed = row.published.latency_ms
     change = percent(printed, against.published.latency_ms if against else None)
     found[f"published, ms {PUBLISHED_MARK}"] = _with(NONE if printed is None else f"{printed:.1f}", change)
@@ -160,6 +161,9 @@ def problems(comparison: Comparison) -> list[str]:
                 parts.append(f"{titles[key]} failed: {found.message}")
             elif not found.valid:
                 parts.append(f"{titles[key]} not valid: {', '.join(found.invalid_reasons)}")
+        for phone in system.phone:
+            if not phone["valid"]:
+                parts.append(f"{phone['column']} not valid: {', '.join(phone['invalid_reasons'])}")
         if parts:
             said.setdefault(id(system), f"{name}: {'; '.join(parts)}")
     return list(said.values())
@@ -196,6 +200,17 @@ def explanations(comparison: Comparison) -> list[str]:
     return lines
 
 
+def phone_conditions(comparison: Comparison) -> list[tuple[str, str]]:
+    """For each device that results came from what it is and how it measured, as its first result says."""
+    found: dict[str, str] = {}
+    for phone in (phone for row in comparison.rows for phone in row.system.phone):
+        facts = ", ".join(f"{name} {value}" for name, value in phone["device_facts"].items())
+        each = f"{phone['rounds']} x {phone['repeats']} runs after {phone['warmup']}"
+        runtime = f"{phone['runtime']} {phone['runtime_version']}"
+        found.setdefault(phone["column"], f"{facts}; {runtime}, {each}; {phone['measured_at'][:16].replace('T', ' ')}")
+    return list(found.items())
+
+
 def markdown(comparison: Comparison) -> str:
     """All tables, with notes and conditions."""
     lines = ["# Comparison", ""]
@@ -209,7 +224,8 @@ def markdown(comparison: Comparison) -> str:
     lines += [f"{line}\n" for line in explanations(comparison)]
     if wrong := problems(comparison):
         lines += ["## Not to be used", "", *(f"- {line}" for line in wrong), ""]
-    lines += ["## Conditions", "", *(f"- {name}: {value}" for name, value in comparison.conditions), ""]
+    told = [*comparison.conditions, *phone_conditions(comparison)]
+    lines += ["## Conditions", "", *(f"- {name}: {value}" for name, value in told), ""]
     return "\n".join(lines)
 
 

@@ -15,47 +15,44 @@ from paddleseg_ext.weights.reading import Checkpoint, is_torch, local_path, read
 from paddleseg_ext.weights.torch_file import read_torch
 from paddleseg_ext.weights.torch_writer import write_torch
 
-PADDLE_ENDING, TORCH_ENDINGS = ".pdparams", (".pth", ".pt")
+PADDLE_ENDING = ".pdparams"
 
 
 def convert(source: str, output: Path, model: nn.Layer | None = None, ignore: Sequence[str] = ()) -> Conversion:
     """Converts `source` (path or URL) to what the ending of `output` says: .pdparams, .pth or .pt.
 
-    With a `model` every tensor must fit it, or its backbone if that is all there is. Tensors of `source` that match
-    a pattern of `ignore` are left out. `output` appears complete or not at all.
+    With a `model` every tensor must fit it, or its backbone if that is all there is. Tensors whose name on
+    either side matches a pattern of `ignore` are left out. `output` appears complete or not at all.
 
     Raises DownloadError; CheckpointError when `source` cannot be read or does not fit; ConfigError for a pattern
     that matches nothing or an `output` that cannot be written.
     """
     ignored = Ignored(ignore)
     if output.suffix == PADDLE_ENDING:
-        tensors = _without(read_torch(local_path(source)), ignored)
-        conversion = torch_to_paddle(tensors, source)
-        _check(Checkpoint(conversion.tensors), model, conversion.is_backbone, ignored, source)
+        conversion = torch_to_paddle(read_torch(local_path(source)), source, ignored)
+        _check(conversion, conversion.tensors, model, ignored, source)
         write_checkpoint(output, conversion.tensors, conversion.settings)
         return conversion
     if is_torch(local_path(source)):
         raise CheckpointError(f"{source} is a checkpoint of torch already; give an --output that ends in .pdparams")
     checkpoint = read_checkpoint(source)
-    tensors = _without(checkpoint.tensors, ignored)
-    conversion = paddle_to_torch(tensors, source)
-    _check(Checkpoint(tensors), model, conversion.is_backbone, ignored, source)
+    conversion = paddle_to_torch(checkpoint.tensors, source, ignored)
+    _check(conversion, checkpoint.tensors, model, ignored, source)
     _warn_of_settings(conversion, checkpoint, source)
     write_torch(output, conversion.tensors, {"converted_by": f"paddleseg_ext {__version__}"})
     return conversion
 
 
-def _without(tensors: dict, ignored: Ignored) -> dict:
-    left = ignored.among(tensors)
-    ignored.check()
-    return {name: value for name, value in tensors.items() if name not in left}
-
-
-def _check(checkpoint: Checkpoint, model: nn.Layer | None, is_backbone: bool, ignored: Ignored, source: str) -> None:
+def _check(conversion: Conversion, tensors: dict, model: nn.Layer | None, ignored: Ignored, source: str) -> None:
+    """`tensors` are those on Paddle's side."""
     if model is None:
+        ignored.check()
         return
+    is_backbone = conversion.is_backbone
     network = model.backbone if is_backbone else model
-    difference, _ = compare(checkpoint, network, ignored)
+    prefix = "backbone." if is_backbone else ""
+    difference, _ = compare(Checkpoint(tensors, left=conversion.left), network, ignored, prefix)
+    ignored.check()
     difference = difference.without(getattr(network, "absent_from_pretrained", ()) if is_backbone else ())
     if difference:
         raise misfit(f"{source} does not fit the model of --config", network, difference)

@@ -30,7 +30,8 @@ def fetch_weights(url: str) -> Path:
     """The local copy of the file at `url`, fetched if it is not there yet.
 
     A fragment `#sha256=<hex>` is the checksum the file must have, fetched now or earlier. The file appears only
-    when complete: it is written beside its place, resumed by range request after a break, checked and then moved.
+    when complete: it is written beside its place, resumed by range request after a break, checked and then moved,
+    in place of one of another checksum if there is one.
 
     Raises DownloadError when the server does not answer, refuses, or the checksum differs.
     """
@@ -54,9 +55,8 @@ def fetch_weights(url: str) -> Path:
 def _fetch(url: str, target: Path, expected: str | None) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        if target.exists() and expected not in (None, _digest(target)):
-            target.unlink()  # fetched when nobody gave a checksum
-        if not target.exists():
+        # One fetched when nobody gave a checksum stays until another has passed: the checksum may be a slip.
+        if not (target.exists() and expected in (None, _digest(target))):
             get_logger().info("fetching %s", url)
             partial = target.with_name(target.name + ".part")
             _download(url, partial)

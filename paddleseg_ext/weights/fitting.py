@@ -24,7 +24,8 @@ def load_weights(model: nn.Layer, source: str | Path, ignore: Sequence[str] = ()
     CheckpointError with a table of what differs, and then leaves the model as it was; ConfigError for a pattern
     that matches nothing.
     """
-    checkpoint, ignored = read_checkpoint(source), Ignored(ignore)
+    ignored = Ignored(ignore)
+    checkpoint = read_checkpoint(source, ignored)
     difference, left = compare(checkpoint, model, ignored)
     ignored.check()
     if difference:
@@ -43,7 +44,8 @@ def load_pretrained(model: nn.Layer, source: str | None) -> None:
     """
     if source is None:
         return
-    checkpoint, ignored = read_checkpoint(source), currently_ignored()
+    ignored = currently_ignored()
+    checkpoint = read_checkpoint(source, ignored)
     is_backbone = not hasattr(model, "backbone")
     if is_backbone:
         checkpoint = _backbone_of(checkpoint, model)
@@ -72,7 +74,7 @@ def compare(
     """
     needed = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in checkpoint.tensors.items()}
-    left = ignored.among({**needed, **got}, prefix) if ignored else set()
+    left = {*checkpoint.left, *(ignored.among({**needed, **got}, prefix) if ignored else ())}
     difference = Difference(
         missing=tuple(name for name in needed if name not in got and name not in left),
         unexpected=tuple(name for name in got if name not in needed and name not in left),
@@ -92,7 +94,8 @@ def _backbone_of(checkpoint: Checkpoint, backbone: nn.Layer) -> Checkpoint:
         return checkpoint
     tensors = {name: value for name, value in checkpoint.tensors.items() if not name.startswith(_BACKBONE)}
     tensors.update({name: checkpoint.tensors[_BACKBONE + name] for name in inside})
-    return Checkpoint(tensors, {key.removeprefix(_BACKBONE): value for key, value in checkpoint.settings.items()})
+    settings = {key.removeprefix(_BACKBONE): value for key, value in checkpoint.settings.items()}
+    return Checkpoint(tensors, settings, frozenset(name.removeprefix(_BACKBONE) for name in checkpoint.left))
 
 
 def _set(model: nn.Layer, checkpoint: Checkpoint, left: set[str], source: object) -> None:
@@ -108,7 +111,8 @@ def _set(model: nn.Layer, checkpoint: Checkpoint, left: set[str], source: object
     bad = [name for name, value in values.items() if not np.isfinite(value).all()]
     if bad:
         raise CheckpointError(f"{source} holds NaN or infinity in {len(bad)} tensors, the first is {bad[0]}")
-    apply_settings(model, checkpoint.settings, source)
+    untouched = {name.partition(".")[0] for name in left} - {name.partition(".")[0] for name in values}
+    apply_settings(model, checkpoint.settings, source, untouched)
     for name, value in values.items():
         needed[name].set_value(value)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from paddleseg_ext.errors import CheckpointError
 from paddleseg_ext.weights.difference import Difference
+from paddleseg_ext.weights.ignoring import Ignored
 
 _BN = {"weight": "weight", "bias": "bias", "running_mean": "_mean", "running_var": "_variance"}
 _COUNTER = "num_batches_tracked"  # torch counts the batches a batch norm saw, Paddle does not
@@ -138,7 +139,8 @@ class Conversion:
     """Tensors under the other side's names, and what became of the rest.
 
     `counters` is the number of batch norms whose count of batches was dropped, or added as 0; `unused` are tensors
-    of an ImageNet classifier, dropped. `settings` are of the network (sublayer.attribute -> value).
+    of an ImageNet classifier, dropped. `settings` are of the network (sublayer.attribute -> value). `left` are the
+    tensors that were ignored: their names in Paddle, or as the file has them where no rule says them.
     """
 
     project: Project
@@ -147,54 +149,67 @@ class Conversion:
     unused: tuple[str, ...]
     settings: dict[str, str]
     is_backbone: bool
+    left: frozenset[str] = frozenset()
 
 
-def torch_to_paddle(tensors: Mapping[str, np.ndarray], source: object) -> Conversion:
-    """Tensors of one of the three projects under PaddleSeg's names.
+def torch_to_paddle(tensors: Mapping[str, np.ndarray], source: object, ignored: Ignored | None = None) -> Conversion:
+    """Tensors of one of the three projects under PaddleSeg's names, but for those `ignored` by their names in either.
 
     A backbone's file, without `backbone.` before its names, stays one. Raises CheckpointError, which names
     `source`, for a file of none of the three, and with a table for one that holds a name no rule says.
     """
-    project, prefix = _recognise(tensors, [(one, one.to_paddle) for one in PROJECTS], source)
+    project, prefix, left = _recognise(tensors, [(one, one.to_paddle) for one in PROJECTS], source, ignored)
     counters = {name for name in tensors if name.rpartition(".")[2] == _COUNTER and _norm_of(name) in tensors}
-    unused = tuple(name for name in project.classifier if prefix and name in tensors)
-    rest = {name: value for name, value in tensors.items() if name not in counters and name not in unused}
+    unused = tuple(name for name in project.classifier if prefix and name in tensors and name not in left)
+    rest = {name: value for name, value in tensors.items() if name not in {*counters, *unused, *left}}
     renamed = _renamed(rest, project.to_paddle, prefix, f"{source} is of {project.name}, but holds tensors it has not")
     settings = {name.removeprefix(prefix): value for name, value in project.settings.items()}
-    return Conversion(project, renamed, len(counters), unused, settings, bool(prefix))
+    in_paddle = {(project.to_paddle(prefix + name) or name).removeprefix(prefix) for name in left - counters}
+    return Conversion(project, renamed, len(counters - left), unused, settings, bool(prefix), left=frozenset(in_paddle))
 
 
-def paddle_to_torch(tensors: Mapping[str, np.ndarray], source: object) -> Conversion:
-    """Tensors of one of PaddleSeg's three networks under the names of the torch project.
+def paddle_to_torch(tensors: Mapping[str, np.ndarray], source: object, ignored: Ignored | None = None) -> Conversion:
+    """Tensors of one of PaddleSeg's three networks under the names of the torch project, but for those `ignored`.
 
     Raises CheckpointError as `torch_to_paddle` does.
     """
-    project, prefix = _recognise(tensors, [(one, one.to_torch) for one in PROJECTS], source)
+    project, prefix, left = _recognise(tensors, [(one, one.to_torch) for one in PROJECTS], source, ignored)
     message = f"{source} is of the network of {project.name}, but holds tensors it has not"
+    rest = {name: value for name, value in tensors.items() if name not in left}
     converted, counters = {}, 0
-    for name, value in _renamed(tensors, project.to_torch, prefix, message).items():
+    for name, value in _renamed(rest, project.to_torch, prefix, message).items():
         converted[name] = value
         if name.endswith(".running_var"):
             converted[f"{name.rpartition('.')[0]}.{_COUNTER}"] = np.zeros([], "int64")
             counters += 1
-    return Conversion(project, converted, counters, (), {}, bool(prefix))
+    return Conversion(project, converted, counters, (), {}, bool(prefix), left=frozenset(left))
 
 
 def _recognise(
-    tensors: Mapping[str, np.ndarray], projects: list[tuple[Project, Renaming]], source: object
-) -> tuple[Project, str]:
-    """The project that knows most of the names, at least half of them; and what to put before each, if anything."""
+    tensors: Mapping[str, np.ndarray],
+    projects: list[tuple[Project, Renaming]],
+    source: object,
+    ignored: Ignored | None,
+) -> tuple[Project, str, set[str]]:
+    """The project that knows most of the names, at least half of those a pattern does not ignore.
+
+    And what to put before each name, if anything, and the names that a pattern matches on either side.
+    """
     prefix = "" if any(name.startswith(_BACKBONE) for name in tensors) else _BACKBONE
-    names = [name for name in tensors if name.rpartition(".")[2] != _COUNTER]
-    known = [(sum(rename(prefix + name) is not None for name in names), one) for one, rename in projects]
-    count, project = max(known, key=lambda pair: pair[0])
+    ignored = ignored or Ignored()
+    left = ignored.among(tensors, prefix)
+    names = [name for name in tensors if name.rpartition(".")[2] != _COUNTER and name not in left]
+    known = [(sum(rename(prefix + name) is not None for name in names), one, rename) for one, rename in projects]
+    count, project, renaming = max(known, key=lambda entry: entry[0])
     if not names or count * 2 < len(names):
         holds = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise CheckpointError(
             f"{source} is a checkpoint of none of {', '.join(one.name for one, _ in projects)}, "
             f"nor of the backbone of one: it holds {holds or 'no tensors'}"
         )
-    return project, prefix
+    renamed = {name: new.removeprefix(prefix) for name in tensors if (new := renaming(prefix + name))}
+    matching = ignored.among(renamed.values(), prefix)
+    return project, prefix, left | {name for name, new in renamed.items() if new in matching}
 
 
 def _renamed(tensors: Mapping[str, np.ndarray], rename: Renaming, prefix: str, message: str) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from paddleseg_ext.errors import CheckpointError
 from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext.weights.atomic import replaced
 from paddleseg_ext.weights.download import fetch_weights, is_url
+from paddleseg_ext.weights.ignoring import Ignored
 from paddleseg_ext.weights.mapping import torch_to_paddle
 from paddleseg_ext.weights.pdparams import load_state, read_pdparams
 from paddleseg_ext.weights.torch_file import LEGACY_MAGIC, is_torch_zip, read_torch
@@ -33,24 +34,26 @@ MAX_EXPANSION = 20  # weights shrink by a tenth when compressed
 class Checkpoint:
     """Tensors by PaddleSeg's names, and what the network they are of does otherwise than PaddleSeg's.
 
-    `settings` maps `sublayer.attribute` to its value; see `paddleseg_ext.weights.settings`.
+    `settings` maps `sublayer.attribute` to its value; see `paddleseg_ext.weights.settings`. `left` names tensors of
+    a torch file that were ignored; see `paddleseg_ext.weights.mapping.Conversion`.
     """
 
     tensors: dict[str, np.ndarray]
     settings: dict[str, str] = field(default_factory=dict)
+    left: frozenset[str] = frozenset()
 
 
-def read_checkpoint(source: str | Path) -> Checkpoint:
+def read_checkpoint(source: str | Path, ignored: Ignored | None = None) -> Checkpoint:
     """Reads .pdparams, .pth, or an archive with one .pdparams, from a path or a URL (`…#sha256=<hex>`).
 
-    Weights of the three torch projects are converted on the way. Raises DownloadError, or CheckpointError when
-    the file is missing, is none of these, or asks for anything but data.
+    Weights of the three torch projects are converted on the way, but for what is `ignored`. Raises DownloadError,
+    or CheckpointError when the file is missing, is none of these, or asks for anything but data.
     """
     path = local_path(source)
     if is_torch(path):
-        converted = torch_to_paddle(read_torch(path), source)
+        converted = torch_to_paddle(read_torch(path), source, ignored)
         get_logger().info("%s: converted from %s", source, converted.project.name)
-        return Checkpoint(converted.tensors, converted.settings)
+        return Checkpoint(converted.tensors, converted.settings, converted.left)
     return _checked(_read_archive(path) if _is_archive(path) else read_pdparams(path), source)
 
 

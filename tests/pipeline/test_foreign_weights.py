@@ -8,11 +8,13 @@ import numpy as np
 import paddle
 import pytest
 from pipeline.test_chain import CONFIG, SMALL, data
+from unit.torch_layout import save
 
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.weights import read_pdparams
 from paddleseg_ext.weights.conversion import convert
 from paddleseg_ext.weights.reading import write_checkpoint
+from paddleseg_ext.weights.torch_file import read_torch
 from paddleseg_ext_tools import export, predict, train, val
 
 HEAD = "decode_head.conv_seg.*"
@@ -73,6 +75,13 @@ def test_another_number_of_classes(weights, scenes, tmp_path, call):
     exported += ["--input_shape", 1, 3, 64, 64]
     assert "--ignore 'decode_head.conv_seg.*'" in call(export, *exported, code=5).err
     assert "left as initialised" in call(export, *exported, "--ignore", HEAD).err
+
+
+def test_val_leaves_out_a_head_that_only_the_torch_file_has(weights, scenes, tmp_path, call):
+    path = save(tmp_path / "aux.pth", {**read_torch(weights / "model.pth"), "auxiliary_head.w": np.zeros([2], "f4")})
+    given = ["--config", CONFIG, "--model_path", path, "--opts", *data(scenes)]
+    assert "--ignore" in call(val, *given, code=5).err
+    assert "left as initialised: auxiliary_head.w" in call(val, "--ignore", "auxiliary_head.*", *given).err
 
 
 @pytest.mark.parametrize("tool", [val, export])

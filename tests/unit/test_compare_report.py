@@ -193,9 +193,20 @@ def test_phone_results_find_their_row(sota, tmp_path):
     assert {name: text for name, text in found.items() if text != "–"} == {
         "TopFormer-Base": "480.0", "PP-MobileSeg-Base": "260.2",
     }  # fmt: skip
-    assert f"| {column} |" in markdown(sota)
+    text = markdown(sota)
+    assert f"| {column} |" in text
+    assert "thread: Model MI 9; benchmark_bin e79b4b6, 1 x 2 runs after 20; 2026-01-02 03:04" in text
+    assert "MI 9" in Page(html(sota, PICTURE)).text
     phones = [row["phone"] for row in json.loads(as_json(sota))["rows"]]
     assert phones[6][0]["series_ms"] == [260.0, 260.5] and phones[0] == []
+
+
+def test_a_phone_result_that_is_not_valid_says_so(sota, tmp_path):
+    stem = "pp_mobileseg_base_ade20k_512x512_80k"
+    write(tmp_path, model=f"{stem}-vim", output_op="vim", valid=False, invalid_reasons=["throttled"])
+    attach_phone_results(distinct(sota.rows), tmp_path)
+    assert cells(sota.rows[6], sota)["Paddle-Lite on MI 9, 1 thread, ms"] == "260.2, not valid"
+    assert problems(sota) == ["PP-MobileSeg-Base: Paddle-Lite on MI 9, 1 thread not valid: throttled"]
 
 
 @pytest.mark.parametrize("content", [None, "[1]", '{"model": "a"}', "{"])

@@ -14,7 +14,7 @@ from unit.torch_layout import FORMS, WRAPPINGS, save
 
 from paddleseg_ext.core.checkpoint import save_folder, weights_to_save
 from paddleseg_ext.errors import CheckpointError, ConfigError
-from paddleseg_ext.weights import SETTINGS_KEY, load_pretrained, load_weights, settings_of
+from paddleseg_ext.weights import SETTINGS_KEY, ignoring, load_pretrained, load_weights, settings_of
 from paddleseg_ext.weights.conversion import convert
 from paddleseg_ext.weights.mapping import paddle_to_torch, torch_to_paddle
 from paddleseg_ext.weights.reading import read_checkpoint, write_checkpoint
@@ -178,6 +178,43 @@ def test_with_a_model_every_tensor_has_to_fit_it(tmp_path):
     load_weights(model, output, ["decode_head.conv_seg.*"])
 
 
+@pytest.mark.parametrize("patterns", [["decode_head.conv_seg.*"], ["cls_seg.*"], ["*_head.conv_seg.*", "cls_seg.*"]])
+def test_seaformer_of_another_number_of_classes(tmp_path, patterns):
+    """Its classifier has another name on each side; either says it, whatever the direction."""
+    tensors = torch_tensors("seaformer_tiny")
+    model = zoo.build({**zoo.golden("seaformer_tiny")["model"], "num_classes": 19})
+    path, output = str(save(tmp_path / "in.pth", tensors)), tmp_path / "model.pdparams"
+    convert(path, output, model, patterns)
+    written = read_checkpoint(output).tensors
+    assert written.keys() == model.state_dict().keys() - {"cls_seg.weight", "cls_seg.bias"}
+    load_weights(model, path, patterns)
+    assert all(np.array_equal(model.state_dict()[name].numpy(), value) for name, value in written.items())
+    convert(path, output)
+    convert(str(output), tmp_path / "back.pth", model, patterns)
+    equal(read_torch(tmp_path / "back.pth"), {n: v for n, v in tensors.items() if "conv_seg" not in n})
+    with pytest.raises(ConfigError, match=r"cls_sge\.\* matches no tensor; the nearest are cls_seg"):
+        convert(path, tmp_path / "none.pdparams", model, [*patterns, "cls_sge.*"])
+    assert not (tmp_path / "none.pdparams").exists()
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_what_is_ignored_may_be_of_no_known_name(model, tmp_path, capsys):
+    extra = {"auxiliary_head.bn.weight": np.zeros(2, "f4"), "auxiliary_head.bn.num_batches_tracked": np.array(0)}
+    tensors = torch_tensors(model)
+    path = str(save(tmp_path / "in.pth", {**tensors, **extra}))
+    network = zoo.build(zoo.golden(model)["model"])
+    for load in (load_weights, load_pretrained):
+        with pytest.raises(CheckpointError, match=r"unexpected auxiliary_head\.bn\.weight(.|\n)*--ignore"):
+            load(network, path)
+    with ignoring(["auxiliary_head.*"]):
+        load_pretrained(network, path)
+        zoo.build({**zoo.golden(model)["model"]["backbone"], "pretrained": path})
+    assert "auxiliary_head.bn.weight" in capsys.readouterr().err
+    load_weights(network, path, ["auxiliary_head.*"])
+    state, expected = network.state_dict(), torch_to_paddle(tensors, "x").tensors
+    equal({name: state[name].numpy() for name in expected}, expected)
+
+
 def test_a_backbone_has_to_fit_the_models(tmp_path):
     tensors = torch_tensors("topformer_tiny")
     tensors = {n.removeprefix("backbone."): v for n, v in tensors.items() if n.startswith("backbone.")}
@@ -257,6 +294,21 @@ def test_training_keeps_the_pooling_of_its_weights(official, tmp_path):
     load_weights(again, tmp_path / "iter_1" / "model.pdparams")
     assert settings_of(again) == {POOL: "adaptive"}
     assert SETTINGS_KEY not in weights_to_save(zoo.build(zoo.golden("seaformer_tiny")["model"]))
+
+
+def test_weights_of_paddleseg_after_official_ones(official, tmp_path):
+    """The whole network's weights decide, but not over a backbone that they leave as it is."""
+    plain = str(tmp_path / "paddleseg.pdparams")
+    paddle.save(zoo.filled("topformer_tiny").state_dict(), plain)
+    model = topformer(pretrained=str(official))
+    with ignoring(["backbone.*"]):
+        load_pretrained(model, plain)
+    assert settings_of(model) == {POOL: "adaptive"}
+    load_pretrained(model, plain)
+    assert settings_of(model) == {POOL: "paddleseg"}
+    told = topformer(pool="adaptive")
+    load_weights(told, plain)
+    assert settings_of(told) == {POOL: "adaptive"}
 
 
 def test_what_the_yaml_says_wins_and_is_said(official, capsys):

@@ -173,6 +173,20 @@ def test_a_checksum_is_held_against_what_was_fetched_without_one(server):
     assert fetch_weights(f"{server}/model.pdparams#sha256={right}").read_bytes() == b"second"
 
 
+@pytest.mark.parametrize("content", [b"first", b"second", b"<html>"])
+def test_a_mistyped_checksum_costs_no_good_file(server, tmp_path, content):
+    Handler.content = b"first"
+    kept = fetch_weights(f"{server}/model.pdparams")
+    Handler.content = content
+    with pytest.raises(DownloadError, match=r"SHA-256|answered with a page"):
+        fetch_weights(f"{server}/model.pdparams#sha256={'0' * 64}")
+    assert kept.read_bytes() == b"first" and leftovers(tmp_path) == ["model.pdparams"]
+    Handler.limit = 3
+    with pytest.raises(DownloadError, match=r"broke off|cannot fetch"):
+        fetch_weights(f"{server}/model.pdparams#sha256={'0' * 64}")
+    assert fetch_weights(f"{server}/model.pdparams").read_bytes() == b"first"
+
+
 @pytest.mark.parametrize("fragment", ["sha256=12", "md5=d41d8cd98f00b204e9800998ecf8427e", "sha-256=" + "0" * 64])
 def test_a_checksum_that_cannot_be_checked_is_no_checksum(server, fragment):
     with pytest.raises(DownloadError, match="64 hexadecimal digits"):

@@ -58,10 +58,12 @@ class PyramidPooling(nn.Layer):
       do at multiples of 32, and two pixels of the last one; at any other size the pooling is adaptive.
 
     Weights want the pooling they were evaluated with. `pool` is a setting of checkpoints, therefore, which give way
-    to a yaml that says it (`pool_is_given`). Raises ValueError for another `pool`.
+    to a yaml that says it (`pool_is_given`); where neither does, it is `pool_default`. Raises ValueError for another
+    `pool`.
     """
 
     checkpoint_settings = ("pool",)
+    pool_default = POOLS[0]
 
     def __init__(self, pool: str | None = None):
         super().__init__()
