@@ -105,4 +105,6 @@ def _lead(comparison: Comparison) -> str:
             change = 100 * (ours / theirs - 1)
             word = "less" if change < 0 else "more"
             said.append(f"{row.name} takes {ours:.0f} ms, {abs(change):.0f} % {word} than {against.name}")
-    return f"{'; '.join(said)} ({title}, one picture)." if said else "Published figures beside what can be counted."
+    if said:
+        return f"{'; '.join(said)} ({title}, one picture)."
+    return f"Published figures beside what can be {'measured here' if comparison.runtimes else 'counted'}."
