@@ -4,7 +4,7 @@ A MobileNetV2 pyramid, its maps pooled to 1/64 and joined as tokens, four transf
 module a scale that injects the result back. Loads PaddleSeg's and the authors' TopFormer checkpoints.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import paddle
 from paddle import Tensor, nn
@@ -175,62 +175,41 @@ class TopTransformer(nn.Layer):
         return [self.SIM[i](features[i], semantics[i]) for i in range(1, len(features))]
 
 
-def _rows(*rows: tuple) -> list[MobileNetV2Row]:
-    return [MobileNetV2Row(*row) for row in rows]
+def _variant(
+    name: str, rows: Sequence[tuple], out_indices: Sequence[int], out_channels: int, num_heads: int
+) -> Callable[..., TopTransformer]:
+    """Registers a column of table 1 under PaddleSeg's name."""
 
+    def build(
+        lr_mult: float = 1.0,
+        drop_path_rate: float = 0.0,
+        injection_type: str = "multi_sum",
+        pool: str | None = None,
+        in_channels: int = 3,
+        pretrained: str | None = None,
+    ) -> TopTransformer:
+        blocks = [MobileNetV2Row(*row) for row in rows]
+        return TopTransformer(
+            blocks, out_indices, out_channels, num_heads, drop_path_rate, injection_type, pool, lr_mult, in_channels,
+            pretrained,
+        )  # fmt: skip
 
-@register(BACKBONES)
-def TopTransformer_Base(
-    lr_mult: float = 1.0,
-    drop_path_rate: float = 0.0,
-    injection_type: str = "multi_sum",
-    pool: str | None = None,
-    in_channels: int = 3,
-    pretrained: str | None = None,
-) -> TopTransformer:
-    """The backbone of TopFormer-Base (table 1). The authors train with a drop path rate of 0.1, PaddleSeg without."""
-    rows = _rows(
-        (3, 1, 16, 1), (3, 4, 32, 2), (3, 3, 32, 1), (5, 3, 64, 2), (5, 3, 64, 1),
-        (3, 3, 128, 2), (3, 3, 128, 1), (5, 6, 160, 2), (5, 6, 160, 1), (3, 6, 160, 1),
-    )  # fmt: skip
-    return TopTransformer(
-        rows, (2, 4, 6, 9), 256, 8, drop_path_rate, injection_type, pool, lr_mult, in_channels, pretrained
+    build.__name__ = build.__qualname__ = f"TopTransformer_{name}"
+    build.__doc__ = (
+        f"The backbone of TopFormer-{name}. The authors drop paths at a rate of 0.1, PaddleSeg does not."
     )
+    return register(BACKBONES)(build)
 
 
-@register(BACKBONES)
-def TopTransformer_Small(
-    lr_mult: float = 1.0,
-    drop_path_rate: float = 0.0,
-    injection_type: str = "multi_sum",
-    pool: str | None = None,
-    in_channels: int = 3,
-    pretrained: str | None = None,
-) -> TopTransformer:
-    """The backbone of TopFormer-Small (table 1)."""
-    rows = _rows(
-        (3, 1, 16, 1), (3, 4, 24, 2), (3, 3, 24, 1), (5, 3, 48, 2), (5, 3, 48, 1),
-        (3, 3, 96, 2), (3, 3, 96, 1), (5, 6, 128, 2), (5, 6, 128, 1), (3, 6, 128, 1),
-    )  # fmt: skip
-    return TopTransformer(
-        rows, (2, 4, 6, 9), 192, 6, drop_path_rate, injection_type, pool, lr_mult, in_channels, pretrained
-    )
-
-
-@register(BACKBONES)
-def TopTransformer_Tiny(
-    lr_mult: float = 1.0,
-    drop_path_rate: float = 0.0,
-    injection_type: str = "multi_sum",
-    pool: str | None = None,
-    in_channels: int = 3,
-    pretrained: str | None = None,
-) -> TopTransformer:
-    """The backbone of TopFormer-Tiny (table 1)."""
-    rows = _rows(
-        (3, 1, 16, 1), (3, 4, 16, 2), (3, 3, 16, 1), (5, 3, 32, 2), (5, 3, 32, 1),
-        (3, 3, 64, 2), (3, 3, 64, 1), (5, 6, 96, 2), (5, 6, 96, 1),
-    )  # fmt: skip
-    return TopTransformer(
-        rows, (2, 4, 6, 8), 128, 4, drop_path_rate, injection_type, pool, lr_mult, in_channels, pretrained
-    )
+TopTransformer_Base = _variant("Base", [
+    (3, 1, 16, 1), (3, 4, 32, 2), (3, 3, 32, 1), (5, 3, 64, 2), (5, 3, 64, 1),
+    (3, 3, 128, 2), (3, 3, 128, 1), (5, 6, 160, 2), (5, 6, 160, 1), (3, 6, 160, 1),
+], (2, 4, 6, 9), out_channels=256, num_heads=8)  # fmt: skip
+TopTransformer_Small = _variant("Small", [
+    (3, 1, 16, 1), (3, 4, 24, 2), (3, 3, 24, 1), (5, 3, 48, 2), (5, 3, 48, 1),
+    (3, 3, 96, 2), (3, 3, 96, 1), (5, 6, 128, 2), (5, 6, 128, 1), (3, 6, 128, 1),
+], (2, 4, 6, 9), out_channels=192, num_heads=6)  # fmt: skip
+TopTransformer_Tiny = _variant("Tiny", [
+    (3, 1, 16, 1), (3, 4, 16, 2), (3, 3, 16, 1), (5, 3, 32, 2), (5, 3, 32, 1),
+    (3, 3, 64, 2), (3, 3, 64, 1), (5, 6, 96, 2), (5, 6, 96, 1),
+], (2, 4, 6, 8), out_channels=128, num_heads=4)  # fmt: skip
