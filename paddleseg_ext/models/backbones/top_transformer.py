@@ -195,9 +195,7 @@ def _variant(
         )  # fmt: skip
 
     build.__name__ = build.__qualname__ = f"TopTransformer_{name}"
-    build.__doc__ = (
-        f"The backbone of TopFormer-{name}. The authors drop paths at a rate of 0.1, PaddleSeg does not."
-    )
+    build.__doc__ = f"The backbone of TopFormer-{name}. The authors drop paths at a rate of 0.1, PaddleSeg does not."
     return register(BACKBONES)(build)
 
 
