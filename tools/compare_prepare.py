@@ -21,6 +21,7 @@ from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.datasets.reading import read_image
 from paddleseg_ext.deploy.decoder_logits import with_logits
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.utils.command import wants_traceback
 from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext.utils.progress import track
 from paddleseg_ext.weights import load_weights
@@ -98,7 +99,7 @@ def prepare_all(systems: Sequence[System], picture: np.ndarray, folder: Path, ev
         except Exception as error:  # a network that cannot be built is no reason to lose the others' figures
             networks.setdefault(key, Failed.by(error))
             system.failure = Failed.by(error)
-            get_logger().error("%s: %s", system.slug, system.failure.message)
+            get_logger().error("%s: %s", system.slug, system.failure.message, exc_info=wants_traceback(error))
 
 
 def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:

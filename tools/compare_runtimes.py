@@ -18,6 +18,7 @@ import numpy as np
 
 from paddleseg_ext.deploy import runtimes
 from paddleseg_ext.deploy.program import MODEL_FILE, PARAMS_FILE
+from paddleseg_ext.utils.command import wants_traceback
 from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext.utils.progress import track
 from paddleseg_ext_tools.compare_rows import Failed, System
@@ -165,7 +166,8 @@ def _attempt(system: System, runtime: Runtime, step: Callable[[], None]) -> None
         step()
     except Exception as error:  # what one system does to a runtime is no reason to lose the others' figures
         system.latencies[runtime.key] = failed = Failed.by(error)
-        get_logger().error("%s, %s: %s", system.slug, runtime.title, failed.message)
+        said = (system.slug, runtime.title, failed.message)
+        get_logger().error("%s, %s: %s", *said, exc_info=wants_traceback(error))
 
 
 def _one_round(system: System, runtime: Runtime, settings: Any, measured: dict[tuple[str, str], list[Any]]) -> None:

@@ -19,7 +19,7 @@ def run(function: Callable[[], object]) -> int:
     try:
         function()
     except PaddleSegExtError as error:
-        if os.environ.get("PADDLESEG_EXT_DEBUG") == "1":
+        if wants_traceback(error):
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -27,6 +27,11 @@ def run(function: Callable[[], object]) -> int:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def wants_traceback(error: Exception) -> bool:
+    """Whether it helps: always for a defect of ours, else with PADDLESEG_EXT_DEBUG=1."""
+    return not hasattr(error, "exit_code") or os.environ.get("PADDLESEG_EXT_DEBUG") == "1"
 
 
 def writable_dir(path: str | Path) -> Path:
