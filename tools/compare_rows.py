@@ -7,11 +7,13 @@ what is exported and measured, once, however many rows it stands in.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from paddleseg_ext.errors import ConfigError, PaddleSegExtError
+from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext_tools.arguments import find_config
 from paddleseg_ext_tools.export import resolve_output_op
 from paddleseg_ext_tools.published import Catalogue, Figures, model_key, relative_config
@@ -102,7 +104,23 @@ def plan(args: argparse.Namespace, catalogue: Catalogue) -> list[Row]:
             against = f"{row.reference}{suffix}" if row.reference else None
             rows.append(Row(row.table, f"{row.name}{suffix}", row.backbone, row.config, system, published, against))
     given.refuse_unused([row.name for row in wanted], [row.config for row in wanted])
+    _warn_of_twins(rows)
     return rows
+
+
+def _warn_of_twins(rows: Sequence[Row]) -> None:
+    """Says it when weights were given for one row and not for another of the same network: two sets of figures."""
+    built = [row for row in rows if row.system.failure is None]
+    weighed = {row.system.network[0]: row.name for row in built if row.system.weights}
+    for row in built:
+        twin = weighed.get(row.system.network[0])
+        if twin and not row.system.weights:
+            get_logger().warning(
+                "%s is the network of %s but has no weights; give it some with --model_path %r=…",
+                row.name,
+                twin,
+                row.name,
+            )
 
 
 def _of_tables(args: argparse.Namespace, catalogue: Catalogue) -> list[_Wanted]:

@@ -3,6 +3,7 @@
 import pytest
 
 from paddleseg_ext.errors import ConfigError
+from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext_tools import compare, compare_rows
 from paddleseg_ext_tools.published import load_catalogue
 
@@ -89,6 +90,21 @@ def test_a_config_that_cannot_be_read_fails_in_its_row(tmp_path):
 def test_weights_belong_to_rows(given, expected):
     rows = plan("--table", "sota", "--model_path", *given)
     assert {number: row.system.weights for number, row in enumerate(rows) if row.system.weights} == expected
+
+
+def test_weights_are_evaluated_as_their_own_config_says():
+    halves = [f"configs/pp_liteseg/pp_liteseg_stdc1_cityscapes_1024x512_scale{scale}_160k.yml" for scale in (0.5, 0.75)]
+    assert len(compare_rows.distinct(plan("--config", *halves))) == 1
+    assert len(compare_rows.distinct(plan("--config", *halves, "--model_path", *(f"{half}=w" for half in halves)))) == 2
+
+
+def test_the_same_network_without_weights_is_pointed_out(caplog, monkeypatch):
+    monkeypatch.setattr(get_logger(), "propagate", True)
+    plan("--model_path", "SeaFormer-Base=w")
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.partition(" but")[0] for text in said] == [
+        "baseline is the network of SeaFormer-Base", "+ VIM is the network of SeaFormer-Base",
+    ]  # fmt: skip
 
 
 def test_weights_of_the_only_config_need_no_name():
