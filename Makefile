@@ -4,6 +4,9 @@ FAST ?= 0
 PHOTO ?=
 demo_flags := $(if $(filter-out 0,$(FAST)),--fast) $(if $(PHOTO),--photo "$(PHOTO)")
 
+# A test process a core, each with whole files: many tests share what their file trained or exported. Each takes 1 GB.
+workers := -n auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo cpp test check matrix compare tables lock clean
 
@@ -22,7 +25,7 @@ cpp: setup ## the C++ program build/cpp/segment, from the wheels in .venv (deplo
 	@MAKEFLAGS=--no-print-directory cmake --build build/cpp --parallel 2
 
 test: setup ## the tests, without the matrix
-	@$(PY) -m pytest -q -m "not matrix"
+	@$(PY) -m pytest -q $(workers) -m "not matrix"
 
 check: setup ## lint, format, spelling, architecture
 	@$(PY) -m ruff check .
@@ -31,7 +34,7 @@ check: setup ## lint, format, spelling, architecture
 	@$(PY) -m pytest -q tests/test_architecture.py
 
 matrix: setup ## the long tables of tests
-	@$(PY) -m pytest -q -m matrix
+	@$(PY) -m pytest -q $(workers) -m matrix
 
 compare: setup ## the published comparisons, measured on this machine: output/compare/compare.html
 	@$(PY) tools/compare.py
