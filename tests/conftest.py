@@ -3,7 +3,7 @@ import sys
 
 # Paddle logs every executor it starts; and its threads would fight with pytest's for two cores.
 os.environ.setdefault("GLOG_minloglevel", "2")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 import paddle
 import pytest

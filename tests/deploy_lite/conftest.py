@@ -111,7 +111,7 @@ def image(exported) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ready_nb(exported) -> Path:
-    """`tiny`, converted for the test phone, whose ABI is x86_64."""
-    model = exported / "tiny"
-    return convert(model / "model.pdmodel", model / "model.pdiparams", exported / "nb" / "t.nb", "x86", find_opt())
+def ready_nb(exported, tmp_path_factory) -> Path:
+    """`tiny`, converted for the test phone, whose ABI is x86_64. Not in `exported`, all of which some tests measure."""
+    model, nb_file = exported / "tiny", tmp_path_factory.mktemp("ready") / "t.nb"
+    return convert(model / "model.pdmodel", model / "model.pdiparams", nb_file, "x86", find_opt())
