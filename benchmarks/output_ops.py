@@ -52,7 +52,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.deploy.output_ops import LABEL_OPS, OUTPUT_OPS
-    from paddleseg_ext.deploy.run_static import create_predictor, run
+    from paddleseg_ext.deploy.runtimes import ModelProcess
     from paddleseg_ext.models.layers.resize import resize
     from paddleseg_ext.weights import load_weights
 
@@ -63,7 +63,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     for op in (*LABEL_OPS, "decoder"):
         _export(args, op, folder / "models" / op)
     count = min(args.images or len(dataset), len(dataset))
-    predictors = {op: create_predictor(*_files(folder, op)) for op in LABEL_OPS}
+    processes = {op: ModelProcess("paddle_inference", folder / "models" / op) for op in LABEL_OPS}
     lite = {op: _convert(folder, op) for op in LABEL_OPS}
     rows = {op: {"kept": [], "argmax": 0, "paddle_inference": 0, "lite": 0} for op in LABEL_OPS}
     for index in range(count):
@@ -75,7 +75,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
         for op, row in rows.items():
             row["kept"].append(len(OUTPUT_OPS[op]().kept(logits)))
             row["argmax"] += int((labels[op] == labels["argmax"]).sum())
-            row["paddle_inference"] += int((run(predictors[op], x.numpy())[0] == labels[op]).sum())
+            row["paddle_inference"] += int((processes[op].run(x.numpy())[0] == labels[op]).sum())
             row["lite"] += int((_run_lite(lite[op], folder) == labels[op]).sum())
         if rows["vim"]["kept"][index] == max(rows["vim"]["kept"]):
             np.save(folder / "timed.npy", x.numpy())

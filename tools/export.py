@@ -44,6 +44,7 @@ def export(args: argparse.Namespace) -> None:
     from paddleseg_ext.core.export import export as export_model
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.deploy.image_pipeline import ImagePipeline
     from paddleseg_ext.deploy.onnx_export import export_onnx
     from paddleseg_ext.utils.command import writable_dir
     from paddleseg_ext.utils.logging import get_logger
@@ -60,8 +61,10 @@ def export(args: argparse.Namespace) -> None:
     else:
         get_logger().warning("no --model_path: exporting random weights, good for timing only")
     output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
+    transforms = config.val_dataset_cfg.get("transforms")
+    ImagePipeline(transforms)  # refuses what no runtime could execute
     report = export_model(
-        model, output_op, shape, save_dir, config.num_classes, config.val_dataset_cfg.get("transforms"), test_scale
+        model, output_op, shape, save_dir, config.num_classes, transforms, test_scale, config.class_names
     )
     if test_scale != 1.0:
         get_logger().info(

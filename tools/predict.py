@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from paddleseg_ext_tools.arguments import (
+    OUTPUT_OPS,
     add_ignore_flag,
     add_test_flags,
     find_config,
@@ -14,6 +16,13 @@ from paddleseg_ext_tools.arguments import (
     new_parser,
     set_device,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from paddle import nn
+
+    from paddleseg_ext.core.inference import InferenceOptions
+    from paddleseg_ext.core.predict import Run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,6 +34,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--save_dir", default="./output/result", help="where the pictures go")
     parser.add_argument("--custom_color", nargs="+", type=int, help="R G B of class 0, of class 1, …")
     parser.add_argument("--device_id", type=int, default=0, help="which of several devices")
+    parser.add_argument(
+        "--output_op", choices=OUTPUT_OPS, help="predict as the export with this output op would, label for label"
+    )
     add_test_flags(parser, "aug_pred")
     return parser.parse_args(argv)
 
@@ -38,9 +50,11 @@ def main(argv: list[str] | None = None) -> int:
 def predict(args: argparse.Namespace) -> None:
     """Predicts at the resolution the config tests at, and writes overlays and coloured label maps."""
     from paddleseg_ext.core.inference import InferenceOptions
-    from paddleseg_ext.core.predict import list_pictures, palette
     from paddleseg_ext.core.predict import predict as predict_pictures
     from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.datasets.pictures import list_pictures
+    from paddleseg_ext.deploy.image_pipeline import ImagePipeline
+    from paddleseg_ext.deploy.label_map import palette
     from paddleseg_ext.utils.command import writable_dir
     from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext.weights import load_weights
@@ -48,15 +62,40 @@ def predict(args: argparse.Namespace) -> None:
     config = Config(find_config(args.config), opts=args.opts)
     test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_pred", config.test_config))
     pictures = list_pictures(args.image_path)
-    palette(args.custom_color)
+    colors = palette(args.custom_color)
+    pipeline = ImagePipeline(config.val_dataset_cfg.get("transforms"))
     save_dir = writable_dir(args.save_dir)
     set_device(args.device, args.device_id)
-    builder = Builder(config)
-    model = builder.build_untrained_model()
+    model = Builder(config).build_untrained_model()
     load_weights(model, args.model_path, args.ignore)
-    transforms = builder.build("val_transforms")
-    count = predict_pictures(model, transforms, pictures, save_dir, test_config, args.custom_color)
+    model.eval()
+    run = _exported(model, args.output_op, test_config) if args.output_op else _tested(model, test_config)
+    count = predict_pictures(run, pipeline, pictures, save_dir, colors, config.in_channels)
     get_logger().info("%d predictions are in %s", count, save_dir)
+
+
+def _tested(model: nn.Layer, test_config: InferenceOptions) -> Run:
+    """Scores as `test_config` says: with scales, flips and windows."""
+    from paddleseg_ext.core.inference import predict_scores
+
+    return lambda x: predict_scores(model, x, test_config)
+
+
+def _exported(model: nn.Layer, output_op: str, test_config: InferenceOptions) -> Run:
+    """What the exported graph would give."""
+    import paddle
+
+    from paddleseg_ext.core.export import with_output_op
+
+    wrapped = None
+
+    @paddle.no_grad()
+    def run(x: np.ndarray) -> np.ndarray:
+        nonlocal wrapped
+        wrapped = wrapped or with_output_op(model, output_op, x, test_config.single_scale())
+        return wrapped(paddle.to_tensor(x)).numpy()
+
+    return run
 
 
 if __name__ == "__main__":

@@ -65,10 +65,12 @@ def val(args: argparse.Namespace) -> None:
     if not join().is_first:
         return
     print(f"[EVAL] #Images: {len(dataset)}, {metrics.summary()}")
+    names = config.class_names
     print(f"{'class':>6} {'IoU':>8} {'precision':>10} {'recall':>8}")
     for index in metrics.present.nonzero()[0]:
         scores = metrics.class_iou[index], metrics.class_precision[index], metrics.class_recall[index]
-        print(f"{index:>6} {scores[0]:>8.4f} {scores[1]:>10.4f} {scores[2]:>8.4f}")
+        name = f"  {names[index]}" if names else ""
+        print(f"{index:>6} {scores[0]:>8.4f} {scores[1]:>10.4f} {scores[2]:>8.4f}{name}")
     if args.save_json:
         Path(args.save_json).write_text(json.dumps(metrics.to_dict()), encoding="utf-8")
 

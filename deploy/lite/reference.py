@@ -1,7 +1,7 @@
 """Is the fast answer the right one? The model's output elsewhere for the same input, and the comparison with it.
 
 On a phone the reference is this machine's Paddle-Lite, on this machine Paddle Inference, through
-`deploy/run_static.py` of the package that exported the model. Where there is neither, the result says so.
+`deploy/run_model.py` of the package that exported the model. Where there is neither, the result says so.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Agreement:
 
 
 def find_runner() -> Path | None:
-    """The installed package's `deploy/run_static.py`, or that of the checkout this file lies in."""
+    """The installed package's `deploy/run_model.py`, or that of the checkout this file lies in."""
     folders = [folder / PACKAGE for folder in Path(__file__).resolve().parents[2:3]]
     spec = importlib.util.find_spec(PACKAGE)
     if spec and spec.submodule_search_locations:
         folders = [Path(place) for place in spec.submodule_search_locations] + folders
-    scripts = [folder / "deploy" / "run_static.py" for folder in folders]
+    scripts = [folder / "deploy" / "run_model.py" for folder in folders]
     return next((script for script in scripts if script.is_file()), None)
 
 
@@ -92,8 +92,8 @@ def _by_paddle(case: Case, tensor: Tensor, timeout_s: float) -> Reference:
     with tempfile.TemporaryDirectory(prefix="reference-") as work:
         source, made = Path(work) / "in.npy", Path(work) / "out.npz"
         source.write_bytes(to_npy(tensor))
-        command = [sys.executable, str(script), "--model", str(case.model_file)]
-        command += ["--params", str(case.param_file), "--input", str(source), "--output", str(made)]
+        command = [sys.executable, str(script), "--files", str(case.model_file), str(case.param_file)]
+        command += ["--input", str(source), "--output", str(made)]
         try:
             finished = run_child(command, timeout_s)
             if finished.returncode != 0:

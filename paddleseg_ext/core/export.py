@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from paddle import nn
 
 from paddleseg_ext.deploy import passes
 from paddleseg_ext.deploy.decoder_logits import with_logits
-from paddleseg_ext.deploy.deploy_yaml import DEPLOY_FILE, DeployConfig, write_deploy_yaml
+from paddleseg_ext.deploy.deploy_yaml import DEPLOY_FILE, DeployConfig, describe_labels, write_deploy_yaml
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Decoder, ExportModel
 from paddleseg_ext.deploy.program import INFO_FILE, MODEL_FILE, PARAMS_FILE, read_program, write_program
 from paddleseg_ext.deploy.runtimes import ONNX_FILE, outputs_for
@@ -56,6 +56,7 @@ def export(
     num_classes: int,
     transforms: list[dict] | None = None,
     test_scale: float = 1.0,
+    class_names: Sequence[str] | None = None,
 ) -> ExportReport:
     """Writes model.pdmodel, model.pdiparams, model.pdiparams.info and deploy.yaml into `save_dir`.
 
@@ -64,12 +65,7 @@ def export(
     was, when tracing fails or the two disagree.
     """
     inputs = [check_input(shape, transforms or []) for shape in check_shapes(input_shape)]
-    with _naming_size(inputs[0]):
-        model = with_logits(model, inputs[0])
-    # After a test scale the last step up is PaddleSeg's, which knows no align_corners.
-    align_corners = getattr(model, "align_corners", False) if test_scale == 1.0 else False
-    wrapped = ExportModel(model, OUTPUT_OPS[output_op](align_corners), test_scale)
-    wrapped.eval()
+    wrapped = with_output_op(model, output_op, inputs[0], test_scale)
     with paddle.no_grad():
         expected = [_run_dynamic(wrapped, array) for array in inputs]
     with tempfile.TemporaryDirectory(prefix=".export-", dir=save_dir) as name:
@@ -85,7 +81,8 @@ def export(
             raise ConversionError(
                 f"the exported graph disagrees with the network: {agreement}; nothing was written to {save_dir}"
             )
-        config = _describe(wrapped, input_shape, num_classes, expected[0].shape, transforms or [])
+        config = _describe(wrapped, input_shape, expected[0].shape, transforms or [])
+        config = replace(config, num_classes=num_classes, labels=describe_labels(num_classes, class_names))
         write_deploy_yaml(config, folder)
         # The description goes first and comes last: with it stands what it describes, even after a kill in between.
         for name in (DEPLOY_FILE, ONNX_FILE):  # an ONNX file there is of another graph
@@ -93,6 +90,20 @@ def export(
         for name in (MODEL_FILE, PARAMS_FILE, INFO_FILE, DEPLOY_FILE):
             shutil.move(folder / name, save_dir / name)
     return ExportReport(save_dir, config, agreement, changed, sum(program.operator_counts().values()))
+
+
+def with_output_op(model: nn.Layer, output_op: str, example: np.ndarray, test_scale: float = 1.0) -> ExportModel:
+    """The network as it is exported: its input scaled, the output op behind its logits.
+
+    `example` [B, C, H, W] is an input it can take. Raises ConversionError when it cannot.
+    """
+    with _naming_size(example):
+        model = with_logits(model, example)
+    # After a test scale the last step up is PaddleSeg's, which knows no align_corners.
+    align_corners = getattr(model, "align_corners", False) if test_scale == 1.0 else False
+    wrapped = ExportModel(model, OUTPUT_OPS[output_op](align_corners), test_scale)
+    wrapped.eval()
+    return wrapped
 
 
 def _run_dynamic(model: nn.Layer, array: np.ndarray) -> np.ndarray:
@@ -142,7 +153,6 @@ def _last_line(error: Exception) -> str:
 def _describe(
     model: ExportModel,
     input_shape: Sequence[int | None],
-    num_classes: int,
     shape: Sequence[int],
     transforms: list[dict],
 ) -> DeployConfig:
@@ -155,7 +165,6 @@ def _describe(
         output_dtype=op.dtype,
         output_shape=[None if open_ else int(length) for open_, length in zip(is_open, shape, strict=True)],
         output_kind="labels" if op.is_labels else "scores",
-        num_classes=num_classes,
         test_scale=model.test_scale,
         transforms=transforms,
         versions={"paddle": paddle.__version__, "paddleseg_ext": __version__},

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
 
@@ -129,6 +130,12 @@ def restore_size(logits: Tensor, trans_info: Sequence[tuple[str, Sequence[int]]]
         height, width = int(size[0]), int(size[1])
         logits = logits[:, :, :height, :width] if kind == "padding" else resize(logits, [height, width])
     return logits
+
+
+@paddle.no_grad()
+def predict_scores(model: nn.Layer, x: np.ndarray, config: InferenceOptions) -> np.ndarray:
+    """x: [1, C, H, W] -> float32 scores [1, K, H, W], tested as `config` says."""
+    return augmented_logits(model, paddle.to_tensor(x), config).numpy()
 
 
 @paddle.no_grad()

@@ -15,6 +15,7 @@ from paddleseg_ext.cvlibs.checks import check_config
 from paddleseg_ext.cvlibs.suggestions import nearest
 from paddleseg_ext.cvlibs.yaml_file import apply_opts, read_yaml
 from paddleseg_ext.datasets.base import SegmentationDataset
+from paddleseg_ext.datasets.class_names import CLASS_NAMES
 from paddleseg_ext.errors import ConfigError, PaddleSegExtError
 from paddleseg_ext.utils.logging import get_logger
 
@@ -66,6 +67,12 @@ class Config(PaddleSegConfig):
             return self.dic["model"]["num_classes"]
         dataset = SegBuilder(self).train_dataset_class
         return getattr(dataset, "NUM_CLASSES", self.dic["train_dataset"].get("num_classes"))
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes of the validation data set, in order; None where they are not known."""
+        names = CLASS_NAMES.get(self.val_dataset_cfg.get("type"))
+        return names if names and len(names) == self.num_classes else None
 
     @property
     def in_channels(self) -> int:

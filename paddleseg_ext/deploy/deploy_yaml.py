@@ -1,16 +1,20 @@
 """`deploy.yaml`: what a consumer of an exported folder must know.
 
-`deploy/lite`, which stands alone, has a reader of its own for the few keys it needs.
+`deploy/lite`, which stands alone, has a reader of its own for the few keys it needs, and deploy/cpp one in C++.
 
 PaddleSeg's keys keep their names and meaning; the others are additions.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from paddleseg_ext.deploy.image_pipeline import ImagePipeline
+from paddleseg_ext.deploy.label_map import palette
 from paddleseg_ext.errors import ConversionError
 
 DEPLOY_FILE = "deploy.yaml"
@@ -20,39 +24,94 @@ DEPLOY_FILE = "deploy.yaml"
 class DeployConfig:
     """The description of one exported model.
 
-    Sizes of unknown length are None. `transforms` are those of validation, verbatim; `output_kind` is
+    Lengths of unknown size are None. `transforms` are those of validation, verbatim; `output_kind` is
     'labels' (int32 [B, H, W]) or 'scores' (float32 [B, K, h, w]). The graph itself resizes its input by
-    `test_scale`, and its result back: whoever runs it has nothing to do.
+    `test_scale`, and its result back: whoever runs it has nothing to do. `labels` are the classes in order, each
+    with a `name` and its `color`, `#rrggbb`.
+
+    A deploy.yaml of PaddleSeg's says less: `output_kind`, `output_shape` and `labels` are then empty and
+    `num_classes` is 0.
     """
 
     input_shape: list[int | None]
-    output_op: str
-    output_dtype: str
-    output_shape: list[int | None]
-    output_kind: str
-    num_classes: int
+    output_op: str = "none"
+    output_dtype: str = "float32"
+    output_shape: list[int | None] = field(default_factory=list)
+    output_kind: str = ""
+    num_classes: int = 0
     test_scale: float = 1.0
     input_name: str = "x"
     color_order: str = "RGB"
     model: str = "model.pdmodel"
     params: str = "model.pdiparams"
     transforms: list[dict[str, Any]] = field(default_factory=list)
+    labels: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """Of the images: 3 or 1."""
+        return self.input_shape[1] or 3
+
+    def pipeline(self) -> ImagePipeline:
+        """What happens to an image before and behind the graph. Raises ConversionError as `ImagePipeline`."""
+        return ImagePipeline(self.transforms, self.input_shape, self.color_order)
+
+    def colors(self) -> np.ndarray:
+        """uint8 [256, 3] RGB: the labels' colours, and PaddleSeg's where there are none."""
+        colors = palette()
+        for number, label in enumerate(self.labels[:256]):
+            colors[number] = list(bytes.fromhex(label["color"].removeprefix("#")))
+        return colors
+
+
+def describe_labels(num_classes: int, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """`DeployConfig.labels` in PaddleSeg's colours; `class 7` for a class whose name is not known."""
+    known = list(names) if names is not None and len(names) == num_classes else None
+    colors = [f"#{bytes(color).hex()}" for color in palette()[np.arange(num_classes) % 256]]
+    names = known or [f"class {number}" for number in range(num_classes)]
+    return [{"name": name, "color": color} for name, color in zip(names, colors, strict=True)]
 
 
 def write_deploy_yaml(config: DeployConfig, folder: str | Path) -> None:
     """Writes `deploy.yaml` into an exported folder."""
-    text = yaml.safe_dump({"Deploy": asdict(config)}, sort_keys=False, allow_unicode=True)
+    # Lists of plain values, such as a shape or a class, take a line each.
+    settings = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": float("inf")}
+    text = yaml.safe_dump({"Deploy": asdict(config)}, **settings)
     (Path(folder) / DEPLOY_FILE).write_text(text, encoding="utf-8")
 
 
-def read_deploy_yaml(folder: str | Path) -> DeployConfig:
-    """Reads it back. Raises ConversionError when it is missing or is not one of ours."""
-    path = Path(folder) / DEPLOY_FILE
+def read_deploy_yaml(path: str | Path) -> DeployConfig:
+    """Reads it, from an exported folder or by its own path; PaddleSeg's too.
+
+    Raises ConversionError when it is missing, or is not what an exporter writes.
+    """
+    path = Path(path)
+    path = path / DEPLOY_FILE if path.is_dir() else path
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["Deploy"]
-        return DeployConfig(**content)
-    except FileNotFoundError as error:
-        raise ConversionError(f"{folder} is not an exported model: {DEPLOY_FILE} is missing") from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConversionError(f"{path} is not a deploy.yaml written by tools/export.py: {error}") from error
+        known = {one.name for one in fields(DeployConfig)}
+        values = {key: value for key, value in content.items() if key in known and value is not None}
+        shape = values.get("input_shape", [None, 3, None, None])
+        values["input_shape"] = [None if length == -1 else length for length in shape]
+        config = DeployConfig(**values)
+        config.colors()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConversionError(f"{path.parent} is not an exported model: {path.name} is missing") from error
+    except (yaml.YAMLError, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ConversionError(f"{path} is not a deploy.yaml as tools/export.py writes it: {error}") from error
+    _check(path, config)
+    return config
+
+
+def _check(path: Path, config: DeployConfig) -> None:
+    shape = config.input_shape
+    is_shape = len(shape) == 4 and all(length is None or (isinstance(length, int) and length > 0) for length in shape)
+    if not is_shape or config.channels not in (1, 3):
+        raise ConversionError(f"{path}: input_shape is {shape}; needed is N C H W, with 1 or 3 channels")
+    for key, value, allowed in (
+        ("color_order", config.color_order, ("RGB", "BGR")),
+        ("output_kind", config.output_kind, ("", "labels", "scores")),
+    ):
+        if value not in allowed:
+            raise ConversionError(f"{path}: {key} is {value!r}; it must be one of {', '.join(filter(None, allowed))}")

@@ -1,30 +1,47 @@
-"""One way to run and time an exported folder, whatever runtime executes it. Each call is a child process."""
+"""One way to run and time an exported folder, whatever runtime executes it, in a process that may crash or hang."""
 
 import json
+import os
+import resource
+import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from paddleseg_ext.deploy import run_static
+from paddleseg_ext.deploy import run_model
 from paddleseg_ext.deploy.program import MODEL_FILE, PARAMS_FILE
 from paddleseg_ext.errors import ConversionError
-from paddleseg_ext.utils.child import run_child
+from paddleseg_ext.utils.child import how_it_ended, last_lines
 
-ONNX_FILE = "model.onnx"
+ONNX_FILE, NB_FILE = "model.onnx", "model.nb"
 # The files of an exported folder that a runtime reads: the model, and its parameters if they are apart.
-_FILES = {"paddle_inference": (MODEL_FILE, PARAMS_FILE), "onnxruntime": (ONNX_FILE,)}
-RUNTIMES = tuple(_FILES)
+_PADDLE = (MODEL_FILE, PARAMS_FILE)
+FILES = {
+    "paddle_inference": _PADDLE,
+    "paddle_inference_native": _PADDLE,
+    "paddle_inference_gpu": _PADDLE,
+    "paddle_static": _PADDLE,
+    "onnxruntime": (ONNX_FILE,),
+    "onnxruntime_gpu": (ONNX_FILE,),
+    "openvino": (ONNX_FILE,),
+    "paddlelite": (NB_FILE,),
+}
+RUNTIMES = ("paddle_inference", "onnxruntime")
+_WRITERS = {ONNX_FILE: "tools/export.py --onnx", NB_FILE: "deploy/lite"}
 
 
 @dataclass(frozen=True)
 class RuntimeResult:
     """What one process measured, named as in `deploy/lite`.
 
-    `outputs` are those of the last run; `first_ms` is the very first run, a warm-up where there are any;
+    `outputs` are those of the last run; `first_ms` is the first run for this input, a warm-up where there are any;
     `series_ms` the counted runs in order; `cpu_per_wall` the processors at work over them.
     """
 
@@ -35,6 +52,120 @@ class RuntimeResult:
     runtime: str
     runtime_version: str
     cpu_per_wall: float
+    peak_memory_mb: float
+
+
+class ModelProcess:
+    """An exported model, loaded by one of `FILES`' runtimes in a child process; a context manager.
+
+    `device` is where it runs: 'cpu', or an execution provider of ONNX Runtime. Each call may take `timeout_s`.
+    After an error that ended the process, `is_alive` is False and every call raises; one that the runtime
+    merely refused (a size it cannot take) leaves it usable. Calls from several threads take turns.
+
+    Raises ConversionError when a file is missing, or the runtime refuses the model, crashes or takes too long,
+    and ValueError for a runtime that is not known.
+    """
+
+    def __init__(self, runtime: str, folder: str | Path, threads: int = 1, timeout_s: float = 900.0):
+        files = _files(runtime, Path(folder))
+        self.runtime, self._timeout_s = runtime, timeout_s
+        self._turn = threading.Lock()
+        self._said = tempfile.TemporaryFile()  # what the native code prints
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        command = [sys.executable, run_model.__file__, "--runtime", runtime, "--files", *map(str, files)]
+        command += ["--threads", str(threads), "--pipes", str(theirs_in), str(theirs_out)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs_in, theirs_out),
+            start_new_session=True,  # Ctrl-C is the parent's business, which closes this
+        )
+        resource.prlimit(self._process.pid, resource.RLIMIT_CORE, (0, 0))
+        for descriptor in (theirs_in, theirs_out):
+            os.close(descriptor)
+        self._requests = Connection(ours_out, readable=False)
+        self._replies = Connection(ours_in, writable=False)
+        hello = self._exchange(self._receive)
+        self.init_ms, self.runtime_version, self.device = (
+            hello[key] for key in ("init_ms", "runtime_version", "device")
+        )
+
+    def __enter__(self) -> "ModelProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process can be asked."""
+        return not self._requests.closed and self._process.poll() is None
+
+    def run(self, array: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The outputs for one input tensor."""
+        return self.measure(array).outputs
+
+    def measure(
+        self, array: np.ndarray, *, warmup: int = 0, repeats: int = 1, min_seconds: float = 0.0
+    ) -> RuntimeResult:
+        """Outputs and times for one input tensor: `repeats` counted runs, or as many as `min_seconds` takes."""
+        array = np.ascontiguousarray(array)
+        counts = {"warmup": warmup, "repeats": repeats, "min_seconds": min_seconds}
+        request = counts | {"dtype": array.dtype.str, "shape": array.shape}
+        with self._turn:
+            if not self.is_alive:
+                raise ConversionError(f"the {self.runtime} process has ended before")
+            times, outputs = self._exchange(lambda: self._ask(request, array))
+        series = tuple(times.pop("series_ms"))
+        about = {"init_ms": self.init_ms, "runtime": self.runtime, "runtime_version": self.runtime_version}
+        return RuntimeResult(outputs=outputs, series_ms=series, **about, **times)
+
+    def close(self) -> None:
+        """Ends the process; safe to call twice."""
+        for connection in (self._requests, self._replies):
+            connection.close()
+        try:
+            self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._said.close()
+
+    def _ask(self, request: dict[str, Any], array: np.ndarray) -> tuple[dict[str, Any], tuple[np.ndarray, ...]]:
+        self._requests.send_bytes(json.dumps(request).encode())
+        self._requests.send_bytes(array.reshape(-1).view("uint8"))
+        reply = self._receive()
+        if "error" in reply:
+            raise ConversionError(f"{self.runtime} refuses the input {list(array.shape)}: {last_lines(reply['error'])}")
+        outputs = [
+            np.frombuffer(self._replies.recv_bytes(), one["dtype"]).reshape(one["shape"]) for one in reply["outputs"]
+        ]
+        return reply["times"], tuple(outputs)
+
+    def _receive(self) -> dict[str, Any]:
+        return json.loads(self._replies.recv_bytes())
+
+    def _exchange(self, talk: Any) -> Any:
+        """Calls `talk`; kills a process that is not done in time, which ends every blocked read and write."""
+        watchdog = threading.Timer(self._timeout_s, self._process.kill)
+        watchdog.start()
+        try:
+            return talk()
+        except (EOFError, OSError) as error:
+            is_late = not watchdog.is_alive()
+            self._process.wait()
+            reason = f"did not finish within {self._timeout_s:g} s" if is_late else self._reason()
+            self.close()
+            raise ConversionError(f"{self.runtime} {reason}") from error
+        finally:
+            watchdog.cancel()
+
+    def _reason(self) -> str:
+        self._said.seek(0)
+        return f"{how_it_ended(self._process.returncode)}:\n{last_lines(self._said.read().decode(errors='replace'))}"
 
 
 def measure(
@@ -48,50 +179,24 @@ def measure(
     threads: int = 1,
     timeout_s: float = 900.0,
 ) -> RuntimeResult:
-    """Runs the model in `folder` on `array` [B, C, H, W] under one of RUNTIMES.
-
-    `repeats` runs are counted (at least 1), or as many as `min_seconds` takes.
-    Raises ConversionError when a file is missing, the runtime refuses the model, crashes or takes too long,
-    and ValueError for a runtime that is not known.
-    """
-    counts = {"warmup": warmup, "repeats": repeats, "min_seconds": min_seconds, "threads": threads}
-    outputs, times = _run(runtime, Path(folder), [array], counts, timeout_s)
-    series = tuple(times.pop("series_ms"))
-    return RuntimeResult(outputs=outputs, series_ms=series, runtime=runtime, **times)
+    """Runs the model in `folder` on `array` [B, C, H, W] in a process of its own; raises as `ModelProcess`."""
+    with ModelProcess(runtime, folder, threads, timeout_s) as process:
+        return process.measure(array, warmup=warmup, repeats=repeats, min_seconds=min_seconds)
 
 
 def outputs_for(
     runtime: str, folder: str | Path, arrays: Sequence[np.ndarray], timeout_s: float = 900.0
 ) -> tuple[np.ndarray, ...]:
-    """The output for each of `arrays`, which may differ in size, of a model with one; raises as `measure`."""
-    return _run(runtime, Path(folder), arrays, {}, timeout_s)[0]
-
-
-def _run(
-    runtime: str, folder: Path, arrays: Sequence[np.ndarray], counts: Mapping[str, float], timeout_s: float
-) -> tuple[tuple[np.ndarray, ...], dict[str, Any]]:
-    """Outputs and times of one child."""
-    files = _files(runtime, folder)
-    with tempfile.TemporaryDirectory(prefix="run-") as name:
-        work = Path(name)
-        inputs = [work / f"in{i}.npy" for i in range(len(arrays))]
-        for file, array in zip(inputs, arrays, strict=True):
-            np.save(file, array)
-        arguments = [f"--{key}={file}" for key, file in zip(("model", "params"), files, strict=False)]
-        arguments += [f"--output={work / 'out.npz'}", f"--json={work / 'times.json'}"]
-        arguments += [f"--{key}={number}" for key, number in counts.items()]
-        run_child(run_static.__file__, [*arguments, "--input", *map(str, inputs)], timeout_s)
-        times = json.loads((work / "times.json").read_text(encoding="utf-8"))
-        with np.load(work / "out.npz", allow_pickle=False) as outputs:
-            return tuple(outputs[f"output{i}"] for i in range(len(outputs.files))), times
+    """The output for each of `arrays`, which may differ in size, of a model with one; raises as `ModelProcess`."""
+    with ModelProcess(runtime, folder, timeout_s=timeout_s) as process:
+        return tuple(process.run(array)[0] for array in arrays)
 
 
 def _files(runtime: str, folder: Path) -> list[Path]:
-    if runtime not in _FILES:
-        raise ValueError(f"{runtime!r} is no runtime of {', '.join(RUNTIMES)}")
-    files = [folder / name for name in _FILES[runtime]]
+    if runtime not in FILES:
+        raise ValueError(f"{runtime!r} is no runtime of {', '.join(FILES)}")
+    files = [folder / name for name in FILES[runtime]]
     for file in files:
         if not file.is_file():
-            how = "tools/export.py --onnx" if file.name == ONNX_FILE else "tools/export.py"
-            raise ConversionError(f"{file} is missing; {how} writes it")
+            raise ConversionError(f"{file} is missing; {_WRITERS.get(file.name, 'tools/export.py')} writes it")
     return files

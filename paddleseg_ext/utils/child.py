@@ -23,8 +23,8 @@ def run_child(script: str | Path, arguments: Sequence[str], timeout: float = 900
     except subprocess.TimeoutExpired as error:
         raise ConversionError(f"{Path(script).name} did not finish within {timeout:g} s") from error
     if done.returncode != 0:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-_TAIL:]
-        raise ConversionError(f"{Path(script).name} {_how_it_ended(done.returncode)}:\n" + "\n".join(lines))
+        said = last_lines(done.stdout + done.stderr)
+        raise ConversionError(f"{Path(script).name} {how_it_ended(done.returncode)}:\n{said}")
     return done.stdout
 
 
@@ -32,5 +32,11 @@ def _no_core_dump() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _how_it_ended(code: int) -> str:
+def last_lines(text: str) -> str:
+    """The end of what a process said."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-_TAIL:])
+
+
+def how_it_ended(code: int) -> str:
+    """'failed with exit code 3' or 'was ended by SIGSEGV'."""
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"

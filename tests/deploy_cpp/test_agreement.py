@@ -11,10 +11,9 @@ from deploy_cpp.expected import labels_of_labels, labels_of_scores, prepare, res
 from PIL import Image
 
 from paddleseg_ext.core.predict import palette, write_labels
-from paddleseg_ext.deploy import run_static
 from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml, write_deploy_yaml
 from paddleseg_ext.deploy.output_ops import LABEL_OPS
-from paddleseg_ext.utils.child import run_child
+from paddleseg_ext.deploy.runtimes import outputs_for
 
 # In the matrix until `make test` has room for a build. The first test builds the program.
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(900)]
@@ -63,12 +62,8 @@ def test_every_pixel_is_that_of_paddle_inference_in_python(segment, exported, ph
     segment("--config", folder, "--image_path", photos, "--save_dir", tmp_path)
     for path in sorted(photos.iterdir()):
         sample = prepare(path, transforms("argmax"))
-        np.save(tmp_path / "in.npy", sample["img"][np.newaxis])
-        files = {"model": folder / "model.pdmodel", "params": folder / "model.pdiparams"}
-        files |= {"input": tmp_path / "in.npy", "output": tmp_path / "out.npz"}
-        run_child(run_static.__file__, [f"--{key}={file}" for key, file in files.items()])
-        with np.load(tmp_path / "out.npz") as outputs:
-            expected = restore(outputs["output0"][0], sample["trans_info"])
+        labels = outputs_for("paddle_inference", folder, [sample["img"][np.newaxis]])[0]
+        expected = restore(labels[0], sample["trans_info"])
         assert (mask_of(tmp_path / f"{path.stem}.png") == expected).all()
 
 

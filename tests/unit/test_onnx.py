@@ -167,7 +167,7 @@ def test_an_unknown_runtime():
 def test_what_a_runtime_refuses_is_said_without_a_traceback(runtime, small, tmp_path):
     for name in ("model.pdmodel", "model.pdiparams", "model.onnx"):
         (tmp_path / name).write_bytes(b"no model")
-    with pytest.raises(ConversionError, match=r"run_static\.py (failed|was ended)") as caught:
+    with pytest.raises(ConversionError, match=f"{runtime} (failed|was ended)") as caught:
         measure(runtime, tmp_path, np.zeros([1, 3, 24, 32], "float32"))
     assert "Traceback" not in str(caught.value)
 
@@ -179,7 +179,7 @@ def test_a_runtime_that_dies_costs_an_error(tmp_path):
     graph = onnx.helper.make_graph([pool], "g", [value("x", 1, [1, 3, 8, 8])], [value("y", 1, None)])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=7)
     onnx.save(model, str(tmp_path / "model.onnx"))
-    with pytest.raises(ConversionError, match=r"run_static\.py was ended by SIGFPE"):
+    with pytest.raises(ConversionError, match="onnxruntime was ended by SIGFPE"):
         measure("onnxruntime", tmp_path, np.zeros([1, 3, 8, 8], "float32"))
 
 

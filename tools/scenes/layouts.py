@@ -8,6 +8,7 @@ from itertools import count, islice
 
 import numpy as np
 
+from paddleseg_ext.datasets.class_names import CLASS_NAMES
 from paddleseg_ext_tools.scenes.kinds import KINDS, scene_kind
 from paddleseg_ext_tools.scenes.world import SCENE_CLASSES
 
@@ -15,14 +16,7 @@ IGNORE = 255
 SPLITS = {"train": 0, "val": 500_000, "test": 750_000}  # the seed of each one's first scene
 DRIVES = ("street", "coast street")
 
-CITYSCAPES_CLASSES = (
-    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
-    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
-)  # fmt: skip
-CAMVID_CLASSES = (
-    "Sky", "Building", "Column_Pole", "Road", "Sidewalk", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian",
-    "Bicyclist",
-)  # fmt: skip
+CITYSCAPES_CLASSES, CAMVID_CLASSES = CLASS_NAMES["Cityscapes"], CLASS_NAMES["CamVid"]
 # What has no place in the other set's classes is ignored there: mountains, water, boats, rocks.
 TO_CITYSCAPES = {
     "road": "road", "sidewalk": "sidewalk", "building": "building", "house": "building", "fence": "fence",

@@ -1,0 +1,103 @@
+"""Segments photographs or a video with an exported model, by Paddle Inference.
+
+    python deploy/python/infer.py --config output/inference_model --image_path photos --save_dir output/masks
+
+PaddleSeg's flags. `infer_onnx.py` is the same on ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from paddleseg_ext_tools.arguments import launch
+
+PADDLE, ONNX = "paddle", "onnx"
+WARMUP, REPEATS = 10, 50
+
+
+def parse_args(argv: list[str] | None, engine: str) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = argparse.ArgumentParser(description="Segment photographs or a video with an exported model.")
+    parser.add_argument("--config", required=True, help="an exported folder, or its deploy.yaml")
+    parser.add_argument("--image_path", required=True, help="a picture, a folder, a text file of paths, or a video")
+    parser.add_argument("--save_dir", default="./output", help="where the label maps (or the video) go")
+    parser.add_argument("--batch_size", type=int, default=1, help="pictures of one size that are run together")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"))
+    parser.add_argument("--cpu_threads", type=int, default=1)
+    parser.add_argument("--custom_color", nargs="+", type=int, help="R G B of class 0, of class 1, …")
+    parser.add_argument("--benchmark", type=_truth, nargs="?", const=True, default=False, help="time each part")
+    parser.add_argument("--warmup", type=int, help=f"uncounted runs of each batch; {WARMUP} with --benchmark, else 0")
+    parser.add_argument("--repeats", type=int, help=f"counted runs of each batch; {REPEATS} with --benchmark, else 1")
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds a batch may take")
+    if engine == PADDLE:
+        parser.add_argument(
+            "--enable_mkldnn", type=_truth, nargs="?", const=True, default=True,
+            help="oneDNN, without the fusions that miscompute (True)",
+        )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+    return text.lower() == "true"
+
+
+def main(argv: list[str] | None = None, engine: str = PADDLE) -> int:
+    """Runs the script and returns its exit code."""
+    args = parse_args(argv, engine)
+    return launch(lambda: infer(args, engine))
+
+
+def infer(args: argparse.Namespace, engine: str) -> None:
+    """Runs the model in a process of its own and writes what it gives at the size of the pictures."""
+    from paddleseg_ext.core.infer import VIDEO_SUFFIXES, Segmenter, check_batch, infer_pictures, infer_video
+    from paddleseg_ext.datasets.pictures import list_pictures
+    from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml
+    from paddleseg_ext.deploy.label_map import palette
+    from paddleseg_ext.deploy.runtimes import ModelProcess
+    from paddleseg_ext.utils.command import writable_dir
+
+    config, source = read_deploy_yaml(args.config), Path(args.image_path)
+    folder = Path(args.config) if Path(args.config).is_dir() else Path(args.config).parent
+    colors = palette(args.custom_color) if args.custom_color else config.colors()
+    is_video = source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES
+    check_batch(config, args.batch_size)
+    pictures = [] if is_video else list_pictures(source)
+    save_dir = writable_dir(args.save_dir)
+    counts = {
+        "warmup": args.warmup if args.warmup is not None else WARMUP * args.benchmark,
+        "repeats": args.repeats if args.repeats is not None else (REPEATS if args.benchmark else 1),
+    }
+    with ModelProcess(_runtime(args, engine), folder, args.cpu_threads, args.timeout) as process:
+        about = f"{process.runtime} {process.runtime_version} on {process.device}, {args.cpu_threads} threads"
+        print(f"{about}: {folder}, {config.output_op}")
+        segmenter = Segmenter(process, config, **counts)
+        if is_video:
+            target = save_dir / f"{source.stem}.mp4"
+            print(f"{infer_video(segmenter, source, target, colors)} frames: {target}")
+        else:
+            print(f"{infer_pictures(segmenter, pictures, save_dir, colors, args.batch_size)} label maps: {save_dir}")
+        if args.benchmark:
+            print(segmenter.times.table())
+
+
+def _runtime(args: argparse.Namespace, engine: str) -> str:
+    """What runs the model; the CPU, saying so, where there is no GPU."""
+    from paddleseg_ext.utils.logging import get_logger
+
+    if engine == ONNX:
+        return "onnxruntime_gpu" if args.device == "gpu" else "onnxruntime"
+    if args.device == "gpu":
+        import paddle
+
+        if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0:
+            return "paddle_inference_gpu"
+        get_logger().info("no gpu here, or a paddlepaddle without CUDA: using the CPU")
+    return "paddle_inference" if args.enable_mkldnn else "paddle_inference_native"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
