@@ -26,7 +26,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--output_op", choices=OUTPUT_OPS, help="what follows the decoder; default argmax, or vim if the yaml says so"
     )
     parser.add_argument("--onnx", action="store_true", help="also write model.onnx, checked under ONNX Runtime")
+    parser.add_argument(
+        "--opset", type=int, help="of model.onnx; default: the lowest from 11 on that has its operators"
+    )
+    parser.add_argument("--triton_repository", help="also write model.onnx as a model of this Triton model repository")
     args = parser.parse_args(argv)
+    args.onnx = args.onnx or bool(args.triton_repository)
+    if args.opset and not args.onnx:
+        parser.error("--opset is about model.onnx; add --onnx")
     if args.ignore and not args.model_path:
         parser.error("--ignore is about --model_path, which is not given")
     return args
@@ -46,6 +53,7 @@ def export(args: argparse.Namespace) -> None:
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.deploy.image_pipeline import ImagePipeline
     from paddleseg_ext.deploy.onnx_export import export_onnx
+    from paddleseg_ext.deploy.triton import write_triton_model
     from paddleseg_ext.utils.command import writable_dir
     from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext.weights import load_weights
@@ -56,11 +64,11 @@ def export(args: argparse.Namespace) -> None:
     save_dir = writable_dir(args.save_dir)
     set_device("cpu")
     model = Builder(config).build_untrained_model()
+    output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
     if args.model_path:
         load_weights(model, args.model_path, args.ignore)
     else:
         get_logger().warning("no --model_path: exporting random weights, good for timing only")
-    output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
     transforms = config.val_dataset_cfg.get("transforms")
     ImagePipeline(transforms)  # refuses what no runtime could execute
     report = export_model(
@@ -79,15 +87,29 @@ def export(args: argparse.Namespace) -> None:
         f"{report.operators} operators. Checked with Paddle Inference: {report.agreement}."
     )
     if args.onnx:
-        onnx = export_onnx(save_dir)
+        onnx = export_onnx(save_dir, opset=args.opset, checked=report.checked)
         print(f"{onnx.file}: opset {onnx.opset}. Checked under ONNX Runtime: {onnx.agreement}.")
+    if args.triton_repository:
+        print(
+            f"{write_triton_model(save_dir, args.triton_repository, save_dir.resolve().name)}: for Triton's onnxruntime"
+        )
 
 
 def resolve_output_op(flag: str | None, upsample: str) -> str:
-    """The output op: as the flag says, but `none` (or no flag) on a config with `upsample: vim` means VIM."""
-    if upsample == "vim" and flag in (None, "none"):
-        return "vim"
-    return flag or "argmax"
+    """The output op: as the flag says, but `none` (or no flag) on a config with `upsample: vim` means VIM.
+
+    Raises ConfigError for an operation on scores behind VIM, which gives labels.
+    """
+    from paddleseg_ext.errors import ConfigError
+
+    if upsample != "vim":
+        return flag or "argmax"
+    if flag in ("argmax", "softmax"):
+        raise ConfigError(
+            f"the config says `upsample: vim`, so the graph ends in labels, and --output_op {flag} takes scores. "
+            f"Leave the flag out for VIM, or export {flag} with --opts model.upsample=intepolate"
+        )
+    return "vim" if flag in (None, "none") else flag
 
 
 if __name__ == "__main__":

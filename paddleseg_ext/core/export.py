@@ -17,7 +17,7 @@ from paddleseg_ext.deploy.deploy_yaml import DEPLOY_FILE, DeployConfig, describe
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Decoder, ExportModel
 from paddleseg_ext.deploy.program import INFO_FILE, MODEL_FILE, PARAMS_FILE, read_program, write_program
 from paddleseg_ext.deploy.runtimes import ONNX_FILE, outputs_for
-from paddleseg_ext.deploy.verify import Agreement, check_input, check_shapes, compare
+from paddleseg_ext.deploy.verify import Agreement, Checked, check_input, check_shapes, compare
 from paddleseg_ext.errors import ConfigError, ConversionError
 from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext.version import __version__
@@ -25,11 +25,12 @@ from paddleseg_ext.version import __version__
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and what it was checked by."""
+    """What was written, and how it was checked: `checked` is what the network itself gave."""
 
     folder: Path
     config: DeployConfig
     agreement: Agreement
+    checked: Checked
     passes: dict[str, int]
     operators: int
 
@@ -89,7 +90,8 @@ def export(
             (save_dir / name).unlink(missing_ok=True)
         for name in (MODEL_FILE, PARAMS_FILE, INFO_FILE, DEPLOY_FILE):
             shutil.move(folder / name, save_dir / name)
-    return ExportReport(save_dir, config, agreement, changed, sum(program.operator_counts().values()))
+    checked = Checked("the network", inputs, expected)
+    return ExportReport(save_dir, config, agreement, checked, changed, sum(program.operator_counts().values()))
 
 
 def with_output_op(model: nn.Layer, output_op: str, example: np.ndarray, test_scale: float = 1.0) -> ExportModel:

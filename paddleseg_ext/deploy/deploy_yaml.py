@@ -87,7 +87,7 @@ def read_deploy_yaml(path: str | Path) -> DeployConfig:
     Raises ConversionError when it is missing, or is not what an exporter writes.
     """
     path = Path(path)
-    path = path / DEPLOY_FILE if path.is_dir() else path
+    path = path if path.suffix in (".yaml", ".yml") else path / DEPLOY_FILE
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["Deploy"]
         known = {one.name for one in fields(DeployConfig)}

@@ -13,7 +13,7 @@ from paddleseg_ext.deploy.deploy_yaml import DeployConfig, read_deploy_yaml
 from paddleseg_ext.deploy.onnx_passes import correct
 from paddleseg_ext.deploy.program import MODEL_FILE, PARAMS_FILE, read_program
 from paddleseg_ext.deploy.runtimes import ONNX_FILE, outputs_for
-from paddleseg_ext.deploy.verify import Agreement, check_input, check_shapes, compare
+from paddleseg_ext.deploy.verify import Agreement, Checked, check_input, check_shapes, compare
 from paddleseg_ext.errors import ConversionError
 from paddleseg_ext.utils.child import run_child
 
@@ -22,7 +22,7 @@ OPSETS = range(11, 17)
 
 @dataclass(frozen=True)
 class OnnxReport:
-    """What was written, and how it compares with the exported program under Paddle Inference."""
+    """What was written, and how its results under ONNX Runtime compare with those it should give."""
 
     file: Path
     opset: int
@@ -32,12 +32,17 @@ class OnnxReport:
 
 
 def export_onnx(
-    folder: str | Path, save_file: str | Path | None = None, opset: int | None = None, timeout_s: float = 600.0
+    folder: str | Path,
+    save_file: str | Path | None = None,
+    opset: int | None = None,
+    timeout_s: float = 600.0,
+    checked: Checked | None = None,
 ) -> OnnxReport:
     """Writes `model.onnx` (or `save_file`) from the exported program in `folder`, with the shapes that one has.
 
     Without `opset`, it is the lowest from 11 on that has all operators. The file is checked by onnx, run under
-    ONNX Runtime and compared with Paddle Inference on a scene. Raises ConversionError, and leaves what was
+    ONNX Runtime and compared with what the network gave for some inputs (`checked`, of an export's report), else with
+    Paddle Inference on a scene. Raises ConversionError, and leaves what was
     there, when an operator cannot be expressed, a step takes longer than `timeout_s` or the two disagree.
     """
     folder = Path(folder)
@@ -51,7 +56,8 @@ def export_onnx(
         corrected = correct(model, program, config.output_kind)
         _check(model)
         onnx.save(model, str(written))
-        agreement = _verify(folder, written.parent, config, timeout_s)
+        checked = checked or _by_paddle(folder, config, timeout_s)
+        agreement = _verify(written.parent, checked, config.output_kind == "labels", timeout_s)
         os.replace(written, save_file)
     operators = sum(node.op_type != "Constant" for node in model.graph.node)
     return OnnxReport(save_file, model.opset_import[0].version, operators, corrected, agreement)
@@ -87,12 +93,14 @@ def _check(model: onnx.ModelProto) -> None:
         raise ConversionError(f"paddle2onnx wrote a wrong graph: {str(error).strip().splitlines()[0]}") from error
 
 
-def _verify(folder: Path, onnx_folder: Path, config: DeployConfig, timeout_s: float) -> Agreement:
+def _by_paddle(folder: Path, config: DeployConfig, timeout_s: float) -> Checked:
     inputs = [check_input(shape, config.transforms) for shape in check_shapes(config.input_shape)]
-    expected = outputs_for("paddle_inference", folder, inputs, timeout_s)
-    actual = outputs_for("onnxruntime", onnx_folder, inputs, timeout_s)
-    is_labels = config.output_kind == "labels"
-    agreement = compare(expected, actual, is_labels, ("Paddle Inference", "ONNX Runtime"))
+    return Checked("Paddle Inference", inputs, outputs_for("paddle_inference", folder, inputs, timeout_s))
+
+
+def _verify(onnx_folder: Path, checked: Checked, is_labels: bool, timeout_s: float) -> Agreement:
+    actual = outputs_for("onnxruntime", onnx_folder, checked.inputs, timeout_s)
+    agreement = compare(checked.outputs, actual, is_labels, (checked.by, "ONNX Runtime"))
     if not agreement.is_good:
-        raise ConversionError(f"ONNX Runtime disagrees with Paddle Inference: {agreement}; nothing was written")
+        raise ConversionError(f"ONNX Runtime disagrees with {checked.by}: {agreement}; nothing was written")
     return agreement

@@ -42,7 +42,8 @@ class RuntimeResult:
     """What one process measured, named as in `deploy/lite`.
 
     `outputs` are those of the last run; `first_ms` is the first run for this input, a warm-up where there are any;
-    `series_ms` the counted runs in order; `cpu_per_wall` the processors at work over them.
+    `series_ms` the counted runs in order; `cpu_per_wall` the processors at work over them. `device` is where it ran,
+    `peak_memory_mb` what the process took at most, the runtime itself included.
     """
 
     outputs: tuple[np.ndarray, ...]
@@ -51,6 +52,7 @@ class RuntimeResult:
     series_ms: tuple[float, ...]
     runtime: str
     runtime_version: str
+    device: str
     cpu_per_wall: float
     peak_memory_mb: float
 
@@ -70,7 +72,7 @@ class ModelProcess:
         files = _files(runtime, Path(folder))
         self.runtime, self._timeout_s = runtime, timeout_s
         self._turn = threading.Lock()
-        self._said = tempfile.TemporaryFile()  # what the native code prints
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  what the native code prints; closed with the process
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         command = [sys.executable, run_model.__file__, "--runtime", runtime, "--files", *map(str, files)]
@@ -120,7 +122,7 @@ class ModelProcess:
                 raise ConversionError(f"the {self.runtime} process has ended before")
             times, outputs = self._exchange(lambda: self._ask(request, array))
         series = tuple(times.pop("series_ms"))
-        about = {"init_ms": self.init_ms, "runtime": self.runtime, "runtime_version": self.runtime_version}
+        about = {name: getattr(self, name) for name in ("init_ms", "runtime", "runtime_version", "device")}
         return RuntimeResult(outputs=outputs, series_ms=series, **about, **times)
 
     def close(self) -> None:

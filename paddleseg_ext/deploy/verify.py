@@ -38,6 +38,15 @@ class Agreement:
         return f"the scores differ by at most {self.error:.1e} of their standard deviation"
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Inputs, and what something that is right about them gave for each."""
+
+    by: str
+    inputs: Sequence[np.ndarray]
+    outputs: Sequence[np.ndarray]
+
+
 def check_shapes(input_shape: Sequence[int | None]) -> list[list[int]]:
     """Concrete shapes to check at: the one exported, or two sizes when height or width are open."""
     batch, channels, height, width = input_shape

@@ -10,8 +10,8 @@ from deploy_cpp.conftest import BACKENDS, NORMALIZE, input_shape, transforms
 from deploy_cpp.expected import labels_of_labels, labels_of_scores, prepare, restore
 from PIL import Image
 
-from paddleseg_ext.core.predict import palette, write_labels
-from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml, write_deploy_yaml
+from paddleseg_ext.deploy.deploy_yaml import describe_labels, read_deploy_yaml, write_deploy_yaml
+from paddleseg_ext.deploy.label_map import palette, write_labels
 from paddleseg_ext.deploy.output_ops import LABEL_OPS
 from paddleseg_ext.deploy.runtimes import outputs_for
 
@@ -118,6 +118,18 @@ def test_the_mask_is_the_file_that_predict_writes(segment, model, photo, tmp_pat
     with Image.open(tmp_path / "python.png") as ours, Image.open(tmp_path / "out" / "photo.png") as theirs:
         assert ours.getpalette() == theirs.getpalette() and len(theirs.getpalette()) == 768
         assert ours.size == theirs.size == (67, 45)
+
+
+def test_the_colours_are_those_of_deploy_yaml(segment, model, describe, photo, tmp_path):
+    labels = describe_labels(32)
+    labels[5]["color"] = "#0a14FF"
+    describe(labels=labels)
+    segment("--config", model, "--image_path", photo, "--save_dir", tmp_path / "out")
+    wanted = palette()
+    wanted[5] = 10, 20, 255
+    with Image.open(tmp_path / "out" / "photo.png") as file:
+        assert file.getpalette() == wanted.reshape(-1).tolist()
+    assert (read_deploy_yaml(model).colors() == wanted).all()
 
 
 def test_a_yaml_of_paddleseg(segment, model, photo, tmp_path, levels, mask_of):

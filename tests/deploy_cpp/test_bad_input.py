@@ -158,6 +158,8 @@ RESIZE = {"type": "Resize"}
         ({"input_shape": [1, 7, 64, 64]}, "7 channels"),
         ({"input_shape": [1, 3]}, "input_shape of N C H W"),
         ({"color_order": "CMYK"}, "color_order CMYK"),
+        ({"labels": [{"name": "wall", "color": "red"}]}, "the color red; needed is #rrggbb"),
+        ({"labels": ["wall"]}, "must be a mapping"),
         ({"output_kind": "labels"}, "the graph gives scores, deploy.yaml says labels"),
         ({"model": "other.pdmodel"}, "other.pdmodel is missing"),
     ],

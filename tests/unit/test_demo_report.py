@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from paddleseg_ext.core.predict import palette, write_labels
+from paddleseg_ext.deploy.label_map import palette, write_labels
 from paddleseg_ext.errors import DataError
 from paddleseg_ext_tools import demo_figures
 from paddleseg_ext_tools.demo_report import percent, write_report

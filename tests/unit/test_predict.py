@@ -1,11 +1,19 @@
+"""predict: overlays, label maps, colours, and what a command line names."""
+
 import cv2
 import numpy as np
 import paddle
 import pytest
+from paddleseg.utils.visualize import get_color_map_list
 from PIL import Image
 
-from paddleseg_ext.core.predict import list_pictures, palette, predict
-from paddleseg_ext.errors import ConfigError, DataError
+from paddleseg_ext.core.export import with_output_op
+from paddleseg_ext.core.inference import InferenceOptions, predict_scores
+from paddleseg_ext.core.predict import predict
+from paddleseg_ext.datasets.pictures import list_pictures
+from paddleseg_ext.deploy.image_pipeline import ImagePipeline
+from paddleseg_ext.deploy.label_map import encode_labels, overlay, palette
+from paddleseg_ext.errors import ConfigError, ConversionError, DataError
 from paddleseg_ext.models.base import SegmentationModel
 
 
@@ -14,6 +22,10 @@ class Brightness(SegmentationModel):
 
     def logits(self, x):
         return paddle.concat([paddle.full_like(x[:, :1], 100.0), x[:, :1]], axis=1)
+
+
+def scores(x):
+    return predict_scores(Brightness(num_classes=2), x, InferenceOptions())
 
 
 @pytest.fixture
@@ -26,23 +38,49 @@ def picture(tmp_path):
 
 def test_overlay_and_labels(picture, tmp_path):
     path, image = picture
-    count = predict(
-        Brightness(num_classes=2), [], list_pictures(path), tmp_path / "out", custom_color=[10, 20, 30, 250, 0, 90]
-    )
-    assert count == 1
+    colors = palette([10, 20, 30, 250, 0, 90])
+    assert predict(scores, ImagePipeline(), list_pictures(path), tmp_path / "out", colors) == 1
     with Image.open(tmp_path / "out" / "pseudo_color_prediction" / "a.png") as file:
         labels = np.asarray(file)
-        colors = np.asarray(file.convert("RGB"))
+        colored = np.asarray(file.convert("RGB"))
     assert (labels == (np.arange(16) >= 8)).all()
-    assert colors[0, 0].tolist() == [10, 20, 30] and colors[0, 15].tolist() == [250, 0, 90]
-    overlay = cv2.imread(str(tmp_path / "out" / "added_prediction" / "a.png"))
-    assert np.allclose(overlay[0, 15], 0.6 * image[0, 15] + 0.4 * np.array([90, 0, 250]), atol=1)
+    assert colored[0, 0].tolist() == [10, 20, 30] and colored[0, 15].tolist() == [250, 0, 90]
+    drawn = cv2.imread(str(tmp_path / "out" / "added_prediction" / "a.png"))
+    assert np.allclose(drawn[0, 15], 0.6 * image[0, 15] + 0.4 * np.array([90, 0, 250]), atol=1)
 
 
-def test_colours(tmp_path):
-    assert palette().shape == (256, 3) and palette([1, 2, 3])[0].tolist() == [1, 2, 3]
+def test_a_bad_picture_does_not_stop_the_others(picture, tmp_path):
+    (tmp_path / "b.png").write_bytes(picture[0].read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"1 of 2 images were left out:\n.*b\.png is truncated"):
+        predict(scores, ImagePipeline(), list_pictures(tmp_path), tmp_path / "out", palette())
+    assert (tmp_path / "out" / "pseudo_color_prediction" / "a.png").is_file()
+
+
+def test_predicting_as_the_export_would(picture, tmp_path):
+    """Labels come back by the nearest neighbour, so the picture's own size shows no label in between."""
+    image = cv2.imread(str(picture[0])).astype("float32")
+    pipeline = ImagePipeline([{"type": "Resize", "target_size": [8, 5]}])
+    x, steps = pipeline.prepare(image)
+    wrapped = with_output_op(Brightness(num_classes=2), "argmax", x)
+    labels = pipeline.restore(wrapped(paddle.to_tensor(x)).numpy()[0], x.shape[2:], steps)
+    assert labels.shape == (10, 16) and (labels == (np.arange(16) >= 8)).all()
+
+
+def test_colours():
+    assert palette([1, 2, 3])[0].tolist() == [1, 2, 3]
+    assert (palette() == np.reshape(get_color_map_list(256), (-1, 3))[:256]).all()
     with pytest.raises(ConfigError, match="R G B triples"):
         palette([1, 2])
+
+
+def test_a_label_that_no_palette_holds():
+    with pytest.raises(ConversionError, match="labels run from 0 to 300"):
+        encode_labels(np.array([[0, 300]]), palette())
+
+
+def test_an_overlay_of_a_grey_picture():
+    drawn = overlay(np.full((2, 3), 100, "float32"), np.zeros((2, 3), "int32"), palette([0, 0, 0]))
+    assert drawn.shape == (2, 3, 3) and (drawn == 60).all()
 
 
 @pytest.mark.parametrize("content", ["", "notes.pdf\n"])
@@ -52,3 +90,9 @@ def test_lists_without_images(tmp_path, content):
         list_pictures(tmp_path / "list.txt")
     with pytest.raises(DataError, match="no image, folder or list at"):
         list_pictures(tmp_path / "nothing")
+
+
+def test_two_pictures_of_one_name(picture, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpg"), picture[1])
+    with pytest.raises(DataError, match=r"a\.jpg and .*a\.png would both give the mask a\.png"):
+        list_pictures(tmp_path)

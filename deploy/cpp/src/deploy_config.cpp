@@ -2,8 +2,10 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 
 #include "settings.hpp"
 
@@ -52,6 +54,26 @@ std::string one_of(Settings& deploy, const std::string& key, const std::string& 
   deploy.fail("has " + key + " " + value);
 }
 
+// "#rrggbb"
+Color read_color(Settings& label) {
+  const auto text = label.get<std::string>("color");
+  const std::string_view digits = "0123456789abcdefABCDEF";
+  if (text.size() != 7 || text[0] != '#' || text.find_first_not_of(digits, 1) != std::string::npos) {
+    label.fail("has the color " + text + "; needed is #rrggbb");
+  }
+  const auto byte = [&](std::size_t at) { return static_cast<std::uint8_t>(std::stoi(text.substr(at, 2), nullptr, 16)); };
+  return {byte(1), byte(3), byte(5)};
+}
+
+void read_labels(const YAML::Node& labels, Settings& deploy, Palette& palette) {
+  if (!labels || labels.IsNull()) return;
+  if (!labels.IsSequence()) deploy.fail("needs a list of labels");
+  for (std::size_t i = 0; i < std::min(labels.size(), palette.size()); ++i) {
+    Settings label("each of the labels in deploy.yaml", labels[i]);
+    palette[i] = read_color(label);
+  }
+}
+
 DeployConfig interpret(const YAML::Node& root, const fs::path& folder) {
   Settings deploy("Deploy in deploy.yaml", Settings("deploy.yaml", root).get<YAML::Node>("Deploy"));
   DeployConfig config;
@@ -62,6 +84,7 @@ DeployConfig interpret(const YAML::Node& root, const fs::path& folder) {
   config.output_kind = one_of(deploy, "output_kind", "", std::array{"", "labels", "scores"});
   config.num_classes = deploy.get("num_classes", 0);
   config.is_rgb = one_of(deploy, "color_order", "RGB", std::array{"RGB", "BGR"}) == "RGB";
+  read_labels(deploy.find("labels"), deploy, config.palette);
   const YAML::Node transforms = deploy.find("transforms");
   if (!transforms || transforms.IsNull()) return config;
   if (!transforms.IsSequence()) deploy.fail("needs a list of transforms");

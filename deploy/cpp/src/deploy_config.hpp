@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "label_png.hpp"
 #include "transforms.hpp"
 
 namespace segment {
@@ -19,6 +20,7 @@ struct DeployConfig {
   int num_classes = 0;               // 0: not told
   bool is_rgb = true;                // the order of colours the graph takes
   std::vector<Transform> transforms;
+  Palette palette = paddleseg_palette();
 };
 
 // Reads `path`, an exported folder or a deploy.yaml. PaddleSeg's own, which hold less, are read too.

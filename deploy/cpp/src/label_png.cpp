@@ -2,7 +2,6 @@
 
 #include <png.h>
 
-#include <array>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -15,25 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Color {
-  std::uint8_t red = 0, green = 0, blue = 0;
-};
-
-// Pascal VOC's scheme, which PaddleSeg counts from 1: the bits of the number, three by three, become the high bits
-// of red, green and blue.
-std::array<Color, 256> palette() {
-  std::array<Color, 256> colors{};
-  for (unsigned i = 0; i < colors.size(); ++i) {
-    unsigned shift = 7;
-    for (unsigned rest = i + 1; rest; rest >>= 3, --shift) {
-      colors[i].red |= (rest & 1) << shift;
-      colors[i].green |= (rest >> 1 & 1) << shift;
-      colors[i].blue |= (rest >> 2 & 1) << shift;
-    }
-  }
-  return colors;
-}
-
 cv::Mat1b to_bytes(const cv::Mat1i& labels) {
   double smallest = 0, largest = 0;
   cv::minMaxLoc(labels, &smallest, &largest);
@@ -44,8 +24,7 @@ cv::Mat1b to_bytes(const cv::Mat1i& labels) {
   return cv::Mat1b(labels);
 }
 
-std::vector<char> encode(const cv::Mat1b& labels) {
-  const auto colors = palette();
+std::vector<char> encode(const cv::Mat1b& labels, const Palette& colors) {
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
   image.width = static_cast<png_uint_32>(labels.cols);
@@ -64,8 +43,23 @@ std::vector<char> encode(const cv::Mat1b& labels) {
 
 }  // namespace
 
-void write_labels(const fs::path& path, const cv::Mat1i& labels) {
-  const std::vector<char> file = encode(to_bytes(labels));
+// Pascal VOC's scheme, which PaddleSeg counts from 1: the bits of the number, three by three, become the high bits
+// of red, green and blue.
+Palette paddleseg_palette() {
+  Palette colors{};
+  for (unsigned i = 0; i < colors.size(); ++i) {
+    unsigned shift = 7;
+    for (unsigned rest = i + 1; rest; rest >>= 3, --shift) {
+      colors[i].red |= (rest & 1) << shift;
+      colors[i].green |= (rest >> 1 & 1) << shift;
+      colors[i].blue |= (rest >> 2 & 1) << shift;
+    }
+  }
+  return colors;
+}
+
+void write_labels(const fs::path& path, const cv::Mat1i& labels, const Palette& palette) {
+  const std::vector<char> file = encode(to_bytes(labels), palette);
   const fs::path unfinished = path.string() + ".part";
   std::error_code problem;
   fs::create_directories(path.parent_path(), problem);

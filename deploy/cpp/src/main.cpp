@@ -57,7 +57,7 @@ Segmented segment_picture(const Segmenter& segmenter, const Picture& picture, co
     if (i >= arguments.warmup) latency.runs.push_back(times);
   }
   const fs::path mask = arguments.save_dir / picture.mask;
-  write_labels(mask, labels);
+  write_labels(mask, labels, segmenter.palette());
   return {picture.path.string(), mask.string(), photo.cols, photo.rows, count_labels(labels)};
 }
 

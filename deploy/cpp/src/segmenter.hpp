@@ -20,6 +20,8 @@ class Segmenter {
   // The channels photographs must be read with: 3 or 1.
   int channels() const { return config_.input_shape[1]; }
 
+  const Palette& palette() const { return config_.palette; }
+
  private:
   DeployConfig config_;
   std::unique_ptr<Backend> backend_;

@@ -1,0 +1,154 @@
+"""One photograph, one mask: predict.py against every runtime, for each family of models and each op that gives labels.
+
+    make cpp
+    python benchmarks/same_labels.py --save_json docs/figures/same_labels.json
+
+Three photographs of odd sizes and a small validation set, all drawn. Each family is exported for the size of each
+photograph, because Paddle-Lite takes one size; nothing is resized then, and every runtime should give what predict.py
+gives. Weights are made so that fifteen classes win somewhere (tools/probe.py).
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import paddle
+from PIL import Image
+
+from paddleseg_ext.core.export import export
+from paddleseg_ext.core.predict import PSEUDO_COLOR
+from paddleseg_ext.cvlibs.config import Builder, Config
+from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext_tools import predict
+from paddleseg_ext_tools.formats import CPP_PROGRAM, Counts, CppFormat, Format, all_formats
+from paddleseg_ext_tools.probe import probe
+from paddleseg_ext_tools.scenes import make_scene
+
+FAMILIES = {
+    "PP-MobileSeg-Tiny": "configs/pp_mobileseg/pp_mobileseg_tiny_ade20k_512x512_80k.yml",
+    "TopFormer-Tiny": "configs/topformer/topformer_tiny_ade20k_512x512_160k.yml",
+    "SeaFormer-Tiny": "configs/seaformer/seaformer_tiny_ade20k_512x512_160k.yml",
+    "PP-LiteSeg-T": "configs/pp_liteseg/pp_liteseg_stdc1_cityscapes_1024x512_scale1.0_160k.yml",
+    "MobileSeg": "configs/mobileseg/mobileseg_mobilenetv3_ade20k_512x512_160k.yml",
+    "LR-ASPP": "configs/lraspp/lraspp_mobilenetv3_ade20k_512x512_160k_os32.yml",
+}
+OPS = ("argmax", "vim", "vim_exact")
+FORMATS = ("paddle_inference", "onnxruntime", "openvino", "lite_fp32", "cpp", "cpp_openvino")
+# Seeds of scenes by their size (height, width): three photographs, then the validation set.
+PHOTOGRAPHS = {(203, 317): (4,), (251, 187): (74,), (333, 451): (201,)}
+VALIDATION = {(240, 320): tuple(range(500_000, 500_008))}
+NORMALIZE = [{"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}]
+MEAN, STD = (np.float32(NORMALIZE[0][key]) for key in ("mean", "std"))
+OPTS = [f"val_dataset.transforms={json.dumps(NORMALIZE)}", "test_config=null"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compares and prints the table; 1 when something disagrees in more than 0.1 % of the pixels."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--output_op", nargs="+", choices=OPS, default=list(OPS))
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--cpp", type=Path, default=CPP_PROGRAM, help="deploy/cpp's program")
+    parser.add_argument("--save_json", help="where the figures go as well")
+    args = parser.parse_args(argv)
+    rows = []
+    for family in args.families:
+        with tempfile.TemporaryDirectory(prefix="same-") as name:
+            for row in compare_family(family, args, Path(name)):
+                rows.append(row)
+                print(row, file=sys.stderr, flush=True)
+                if args.save_json:
+                    Path(args.save_json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(markdown(rows, args.formats))
+    return int(any(value < 0.999 for row in rows for value in row["equal"].values()))
+
+
+def compare_family(family: str, args: argparse.Namespace, work: Path) -> Iterator[dict]:
+    """For each op, on the photographs and on the validation set, each format's share of equal pixels."""
+    config = Config(FAMILIES[family], opts=OPTS)
+    model = Builder(config).build_untrained_model()
+    scene = make_scene(4, 512, 512)[0] / np.float32(255)
+    picture = paddle.to_tensor(((scene - MEAN) / STD).transpose(2, 0, 1)[None])
+    probe(model, config.num_classes, picture, MEAN, STD)
+    paddle.save(model.state_dict(), str(work / "model.pdparams"))
+    for op in args.output_op:
+        for name, sizes in (("photographs", PHOTOGRAPHS), ("validation", VALIDATION)):
+            pixels, equal = 0, dict.fromkeys([*args.formats, "cpp = paddle_inference"], 0)
+            for size, seeds in sizes.items():
+                folder = work / f"{op}-{size[0]}x{size[1]}"
+                found = labels_by_format(config, model, op, size, seeds, args, folder)
+                pixels += found["predict"].size
+                for key in args.formats:
+                    equal[key] += int((found[key] == found["predict"]).sum())
+                if {"cpp", "paddle_inference"} <= found.keys():
+                    equal["cpp = paddle_inference"] += int((found["cpp"] == found["paddle_inference"]).sum())
+            shares = {key: count / pixels for key, count in equal.items() if count}
+            images = sum(map(len, sizes.values()))
+            yield {"family": family, "output_op": op, "on": name, "images": images, "pixels": pixels, "equal": shares}
+
+
+def labels_by_format(
+    config: Config,
+    model: paddle.nn.Layer,
+    op: str,
+    size: tuple,
+    seeds: Sequence[int],
+    args: argparse.Namespace,
+    work: Path,
+) -> dict[str, np.ndarray]:
+    """Labels [N, H, W] of the scenes of one size by predict.py and by each format."""
+    pictures = work / "pictures"
+    pictures.mkdir(parents=True)
+    paths = [pictures / f"{seed:06d}.png" for seed in seeds]
+    for path, seed in zip(paths, seeds, strict=True):
+        cv2.imwrite(str(path), make_scene(seed, *size)[0][:, :, ::-1])
+    flags = {"config": config.path, "model_path": work.parent / "model.pdparams", "save_dir": work / "predicted"}
+    flags |= {"image_path": pictures, "device": "cpu"}
+    command = [str(part) for key, value in flags.items() for part in (f"--{key}", value)]
+    if code := predict.main([*command, "--opts", *OPTS]):
+        raise SystemExit(code)
+    found = {"predict": np.stack([_mask(work / "predicted" / PSEUDO_COLOR / path.name) for path in paths])}
+    folder = work / "model"
+    folder.mkdir()
+    report = export(model, op, [1, 3, *size], folder, config.num_classes, NORMALIZE)
+    export_onnx(folder, checked=report.checked)
+    for one in _formats(args, folder, work):
+        one.prepare()
+        found[one.key] = np.stack(list(one.labels(paths, Counts())))
+    return found
+
+
+def _formats(args: argparse.Namespace, folder: Path, work: Path) -> list[Format]:
+    chosen = [one for one in all_formats() if one.key in args.formats]
+    for one in chosen:
+        one.folder, one.work = folder, work / one.key
+        if isinstance(one, CppFormat):
+            one.program = args.cpp
+    return chosen
+
+
+def _mask(path: Path) -> np.ndarray:
+    with Image.open(path) as file:
+        return np.asarray(file).astype("int32")
+
+
+def markdown(rows: Sequence[dict], formats: Sequence[str]) -> str:
+    """The table: percent of the pixels that predict.py labels the same."""
+    titles = {one.key: one.title for one in all_formats()}
+    columns = [key for key in [*formats, "cpp = paddle_inference"] if any(key in row["equal"] for row in rows)]
+    names = [titles.get(key, "C++ = Python, Paddle Inference") for key in columns]
+    lines = [f"| model | output op | on | {' | '.join(names)} |", f"|{'---|' * (len(columns) + 3)}"]
+    for row in rows:
+        shares = [f"{100 * row['equal'][key]:.4f}" if key in row["equal"] else "–" for key in columns]
+        images = f"{row['images']} {row['on']}"
+        lines.append(f"| {row['family']} | `{row['output_op']}` | {images} | {' | '.join(shares)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Exports a model to ONNX and measures it: with TensorRT or CUDA where ONNX Runtime has them, else on the CPU.
+
+    python deploy/python/infer_onnx_trt.py --width 1024 --height 512 \\
+        --config configs/pp_liteseg/pp_liteseg_stdc1_cityscapes_1024x512_scale0.5_160k.yml
+
+It says on what it ran, and compares the result with the network's own before it prints a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+
+from paddleseg_ext_tools.arguments import OUTPUT_OPS, find_config, launch, new_parser, set_device
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = new_parser("Export a model to ONNX and measure it under ONNX Runtime.", device=False)
+    parser.add_argument("--model_path", help="trained weights (.pdparams or .pth, path or URL)")
+    parser.add_argument("--width", type=int, default=1024, help="of the network's input")
+    parser.add_argument("--height", type=int, default=512)
+    parser.add_argument("--output_op", choices=OUTPUT_OPS, help="default argmax, or vim if the yaml says so")
+    parser.add_argument("--opset_version", type=int, help="default: the lowest from 11 on that has its operators")
+    parser.add_argument("--save_dir", default="./output/onnx", help="where the exported folder goes")
+    parser.add_argument(
+        "--device", default="gpu", choices=("cpu", "gpu"), help="the CPU, saying so, where there is none"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--warmup", type=int, default=10, help="uncounted runs")
+    parser.add_argument("--repeats", type=int, default=50, help="counted runs")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the script and returns its exit code."""
+    args = parse_args(argv)
+    return launch(lambda: measure(args))
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Exports, checks against the network, times. Without `--model_path` the weights are random: good for timing only.
+
+    The network is given the size itself: a test scale of the config's plays no part.
+    """
+    from paddleseg_ext.core.export import check_input_shape, export
+    from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.deploy.onnx_export import export_onnx
+    from paddleseg_ext.deploy.runtimes import measure as measure_runtime
+    from paddleseg_ext.deploy.verify import compare
+    from paddleseg_ext.errors import ConversionError
+    from paddleseg_ext.utils.command import writable_dir
+    from paddleseg_ext.utils.logging import get_logger
+    from paddleseg_ext.weights import load_weights
+    from paddleseg_ext_tools.export import resolve_output_op
+
+    config = Config(find_config(args.config), opts=args.opts)
+    shape = check_input_shape([1, config.in_channels, args.height, args.width], config.in_channels)
+    save_dir = writable_dir(args.save_dir)
+    set_device("cpu")
+    model = Builder(config).build_untrained_model()
+    output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
+    if args.model_path:
+        load_weights(model, args.model_path)
+    else:
+        get_logger().warning("no --model_path: random weights, good for timing only")
+    transforms = config.val_dataset_cfg.get("transforms")
+    names = {"transforms": transforms, "class_names": config.class_names}
+    report = export(model, output_op, shape, save_dir, config.num_classes, **names)
+    onnx = export_onnx(save_dir, opset=args.opset_version, checked=report.checked)
+    print(f"{onnx.file}: {output_op}, opset {onnx.opset}, {onnx.operators} operators, checked by onnx")
+    runtime = "onnxruntime_gpu" if args.device == "gpu" else "onnxruntime"
+    counts = {"warmup": args.warmup, "repeats": args.repeats, "threads": args.threads}
+    result = measure_runtime(runtime, save_dir, report.checked.inputs[0], **counts)
+    is_labels = report.config.output_kind == "labels"
+    agreement = compare(report.checked.outputs, result.outputs, is_labels, ("the network", "ONNX Runtime"))
+    if not agreement.is_good:
+        raise ConversionError(f"on {result.device}, ONNX Runtime disagrees with the network: {agreement}")
+    if args.device == "gpu" and result.device == "cpu":
+        print("neither TensorRT nor CUDA in this ONNX Runtime: measured on the CPU")
+    print(f"compared with the network: {agreement}")
+    series = sorted(result.series_ms)
+    p90 = series[min(len(series) - 1, int(0.9 * len(series)))]
+    print(
+        f"ONNX Runtime {result.runtime_version} on {result.device}, {args.width}x{args.height} (width x height), "
+        f"{args.threads} threads: median {statistics.median(series):.2f} ms, p90 {p90:.2f}, min {series[0]:.2f}, "
+        f"{len(series)} runs, {result.cpu_per_wall:.2f} processors at work"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""What tools/benchmark_export.py measures: the network itself, and one row a form."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import paddle
+
+from paddleseg_ext.core.export import check_input_shape, export, with_output_op
+from paddleseg_ext.core.inference import InferenceOptions
+from paddleseg_ext.core.metrics import Metrics, confusion_matrix
+from paddleseg_ext.cvlibs.config import Builder, Config
+from paddleseg_ext.datasets.base import SegmentationDataset
+from paddleseg_ext.datasets.reading import IGNORE, read_image, read_label
+from paddleseg_ext.deploy.deploy_yaml import DeployConfig
+from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext.deploy.verify import MIN_EQUAL_LABELS
+from paddleseg_ext.errors import DataError, PaddleSegExtError
+from paddleseg_ext.utils.command import wants_traceback
+from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext.utils.progress import track
+from paddleseg_ext.weights import load_weights
+from paddleseg_ext_tools.export import resolve_output_op
+from paddleseg_ext_tools.formats import Counts, Format, Timing
+from paddleseg_ext_tools.probe import probe
+from paddleseg_ext_tools.scenes import make_scene
+
+SCENE = 4  # of 17 classes
+# Weights of 8 bits are another network, whose agreement is reported and not required.
+LOSSY = {"lite_int8"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One form. `equal` is the share of pixels labelled as by the network, `error` why there are no figures."""
+
+    key: str
+    title: str
+    size_mb: float | None = None
+    equal: float | None = None
+    miou: float | None = None
+    timing: Timing | None = None
+    error: str | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it ran and gives the network's labels."""
+        is_equal = self.equal is not None and (self.equal >= MIN_EQUAL_LABELS or self.key in LOSSY)
+        return self.error is None and is_equal
+
+
+@dataclass(frozen=True)
+class Network:
+    """The exported model, and its own labels of each photograph; `truth(i)` are photograph i's labels, or None."""
+
+    folder: Path
+    config: DeployConfig
+    photograph: Path
+    photographs: list[Path]
+    labels: list[np.ndarray]
+    truth: Callable[[int], np.ndarray | None]
+    ignore_index: int
+    weights: str
+    size_mb: float
+
+    @classmethod
+    def build(cls, path: Path, args: argparse.Namespace, folder: Path, work: Path) -> Network:
+        """Builds and exports it, and predicts every photograph with it. Raises a PaddleSegExtError where it cannot."""
+        config = Config(path, opts=args.opts)
+        shape = check_input_shape(args.input_shape, config.in_channels)
+        builder = Builder(config)
+        model = builder.build_untrained_model()
+        output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
+        photograph = _photograph(args.image, shape, work)
+        transforms = config.val_dataset_cfg.get("transforms")
+        dataset = _dataset(builder, config, args.images)
+        if args.model_path:
+            load_weights(model, args.model_path)
+        else:
+            _make_weights(model, config, photograph, shape)
+        folder.mkdir(parents=True, exist_ok=True)
+        scale = InferenceOptions.from_dict(config.test_config).single_scale()
+        names = {"transforms": transforms, "test_scale": scale, "class_names": config.class_names}
+        report = export(model, output_op, shape, folder, config.num_classes, **names)
+        try:
+            export_onnx(folder, checked=report.checked)
+        except PaddleSegExtError as error:  # the rows that need it say that it is missing
+            get_logger().error("%s", error)
+        pairs = dataset.file_list[: args.images] if dataset else [(str(photograph), None)]
+        wrapped = with_output_op(model, output_op, report.checked.inputs[0], scale)
+        photographs = [Path(image) for image, _ in pairs]
+        labels = list(track(_labels(wrapped, report.config, photographs), len(pairs), "the network"))
+
+        def truth(index: int) -> np.ndarray | None:
+            if dataset is None:
+                return None
+            return read_label(pairs[index][1], dataset.num_classes, dataset.ignore_index, dataset.zero_is_ignore)
+
+        ignore_index = dataset.ignore_index if dataset else IGNORE
+        size = sum(value.numel().item() for value in model.state_dict().values()) * 4 / 2**20
+        weights = args.model_path or "made for timing"
+        return cls(folder, report.config, photograph, photographs, labels, truth, ignore_index, weights, size)
+
+    def row(self) -> Row:
+        """The network's own."""
+        return Row("dygraph", "Paddle, the network itself", self.size_mb, 1.0, self.miou(self.labels))
+
+    def miou(self, labels: list[np.ndarray]) -> float | None:
+        """In percent, over the photographs whose labels are known."""
+        classes = self.config.num_classes
+        confusion = np.zeros((classes, classes), "int64")
+        for index, one in enumerate(labels):
+            if (truth := self.truth(index)) is not None:
+                confusion += confusion_matrix(one, truth, classes, self.ignore_index)
+        return 100 * Metrics(confusion).miou if confusion.any() else None
+
+
+def measure_row(one: Format, network: Network, counts: Counts) -> Row:
+    """Everything about one form; what goes wrong is its row's `error`."""
+    try:
+        one.prepare()
+        size = sum(file.stat().st_size for file in one.files) / 2**20
+        timing = one.time(network.photograph, counts)
+        labels = list(track(one.labels(network.photographs, counts), len(network.photographs), one.title))
+        pixels = sum(labels_.size for labels_ in labels)
+        equal = sum(int((a == b).sum()) for a, b in zip(labels, network.labels, strict=True)) / pixels
+        return Row(one.key, one.title, size, equal, network.miou(labels), timing)
+    except Exception as error:  # one form is no reason to lose the others
+        get_logger().error("%s: %s", one.title, error, exc_info=wants_traceback(error))
+        return Row(one.key, one.title, error=str(error).strip() or type(error).__name__)
+
+
+@paddle.no_grad()
+def _labels(wrapped: paddle.nn.Layer, config: DeployConfig, photographs: list[Path]) -> Iterator[np.ndarray]:
+    pipeline = config.pipeline()
+    for path in photographs:
+        x, steps = pipeline.prepare(read_image(path, config.channels))
+        yield pipeline.restore(wrapped(paddle.to_tensor(x)).numpy()[0], x.shape[2:], steps)
+
+
+def _dataset(builder: Builder, config: Config, images: int) -> SegmentationDataset | None:
+    """The validation set, None where there is none here or none is wanted."""
+    root = config.val_dataset_cfg.get("dataset_root")
+    if images < 1 or not root or not Path(root).is_dir():
+        get_logger().info("no validation images (%s): labels are compared on the timed photograph alone", root)
+        return None
+    return builder.build_checked_dataset("val_dataset")
+
+
+def _photograph(path: str | None, shape: list[int | None], work: Path) -> Path:
+    if path is not None:
+        read_image(path)
+        return Path(path)
+    height, width = (length or 512 for length in shape[2:])
+    drawn = work / "scene.png"
+    if not cv2.imwrite(str(drawn), make_scene(SCENE, height, width)[0][:, :, ::-1]):
+        raise DataError(f"cannot write {drawn}")
+    return drawn
+
+
+def _make_weights(model: paddle.nn.Layer, config: Config, photograph: Path, shape: list[int | None]) -> None:
+    """Weights that give the timed photograph about fifteen classes."""
+    transforms = config.val_dataset_cfg.get("transforms") or []
+    normalize = next((item for item in transforms if item.get("type") == "Normalize"), {})
+    mean, std = (np.broadcast_to(np.float32(normalize.get(key, 0.5)), 3) for key in ("mean", "std"))
+    image = read_image(photograph)
+    height, width = (fixed or now for fixed, now in zip(shape[2:], image.shape, strict=False))
+    picture = cv2.resize(image, (width, height))[:, :, ::-1] / 255
+    x = paddle.to_tensor(((picture - mean) / std).transpose(2, 0, 1)[None].astype("float32"))
+    probe(model, config.num_classes, x, mean, std)
