@@ -52,9 +52,9 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.deploy.output_ops import LABEL_OPS, OUTPUT_OPS
-    from paddleseg_ext.deploy.runtimes import ModelProcess
     from paddleseg_ext.models.layers.resize import resize
     from paddleseg_ext.weights import load_weights
+    from paddleseg_ext_runtime.runtimes import ModelProcess
 
     builder = Builder(Config(find_config(args.config), opts=args.opts))
     dataset, model = builder.build("val_dataset"), builder.build_untrained_model()

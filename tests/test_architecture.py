@@ -2,6 +2,8 @@
 
     tools, deploy/ -> core -> {cvlibs, models, datasets, weights, deploy} -> layers -> paddle
 
+Everything stands on deploy/runtime, which knows none of them.
+
 Every failure lists `file:line: what`. Nothing is imported, so this also judges files that cannot run yet.
 """
 
@@ -18,14 +20,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY, TOOLS, LITE = "paddleseg_ext", "paddleseg_ext_tools", "deploy/lite"
+RUNTIME, RUNTIME_FOLDER = "paddleseg_ext_runtime", "deploy/runtime"
 SOURCES = (LIBRARY, "tools", "deploy", "tests", "benchmarks", "test_tipc", "setup.py")
 PUBLIC_SOURCES = (LIBRARY, "tools", "deploy")
 MAX_FILE, MAX_FUNCTION, MAX_LIBRARY = 400, 60, 8000
 
-FREE = {"errors", "environment", "version"}  # modules of the library that every room may import
-SIBLINGS = {"cvlibs", "models", "datasets", "weights", "deploy", "utils"}
+FREE = {"environment", "version"}  # modules of the library that every room may import
+SIBLINGS = {"cvlibs", "models", "datasets", "weights", "deploy"}
 REGISTRY = "cvlibs.registry"  # a name for a class, no config
-MODEL_SIBLINGS = {"models.layers", "models.losses", "weights", "deploy", "utils", REGISTRY}
+MODEL_SIBLINGS = {"models.layers", "models.losses", "weights", "deploy", REGISTRY}
 # What each room of the library may import of the library; the longest prefix of a file's module decides.
 # The empty room is `paddleseg_ext/__init__.py`, which registers everything.
 ROOMS = {
@@ -37,14 +40,15 @@ ROOMS = {
     "deploy": SIBLINGS,
     "models": {"models"} | MODEL_SIBLINGS,
     "models.backbones": {"models.backbones"} | MODEL_SIBLINGS,
-    "models.losses": {"models.losses", "models.layers", "utils", REGISTRY},
+    "models.losses": {"models.losses", "models.layers", REGISTRY},
     "models.layers": {"models.layers"},
-    "utils": {"utils"},
 }
+RUN_BY = {"paddle", "onnxruntime", "openvino", "paddlelite"}  # imported inside the functions that need one
 # Third-party packages a room is confined to. Rooms not named are free.
 THIRD_PARTY = {
     "models.layers": {"paddle", "numpy"},
     LITE: {"numpy", "cv2", "paddlelite", "yaml"},
+    RUNTIME_FOLDER: {"numpy", "cv2", "PIL", "yaml", "rich", *RUN_BY},
 }
 BANNED_NAMES = {"eval", "exec"}
 BANNED_ATTRIBUTES = {("yaml", "load"), ("pickle", "load"), ("pickle", "loads"), ("os", "system")}
@@ -80,6 +84,8 @@ def module_of(path: Path) -> str:
     parts = list(path.relative_to(ROOT).with_suffix("").parts)
     if parts[0] == "tools":
         parts[0] = TOOLS
+    if parts[:2] == RUNTIME_FOLDER.split("/"):
+        parts[:2] = [RUNTIME]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -156,10 +162,10 @@ def test_third_party_imports() -> None:
     """Layers know paddle alone; deploy/lite can be copied to a machine without paddle or this library."""
     problems = []
     for room, allowed in THIRD_PARTY.items():
-        folder = ROOT / (room if room == LITE else f"{LIBRARY}/{room.replace('.', '/')}")
+        folder = ROOT / (room if room.startswith("deploy/") else f"{LIBRARY}/{room.replace('.', '/')}")
         files = python_files(str(folder.relative_to(ROOT)))
         neighbours = {path.stem for path in files} | {path.name for path in folder.glob("*/")}
-        own = neighbours if room == LITE else {LIBRARY}
+        own = {LITE: neighbours, RUNTIME_FOLDER: {RUNTIME}}.get(room, {LIBRARY})
         for path in files:
             for node, target in imports(path):
                 top = target.split(".")[0]
@@ -167,6 +173,17 @@ def test_third_party_imports() -> None:
                 relative = room == LITE and inside(target, "deploy.lite")
                 if not (top in sys.stdlib_module_names | allowed | own | {"__future__"} or relative):
                     problems.append(at(path, node, f"{room} may not import {target}"))
+    report(problems)
+
+
+def test_the_runtime_starts_without_a_framework() -> None:
+    """What is imported at the top of its files is small; a runtime is loaded by whoever runs one."""
+    problems = []
+    for path in python_files(RUNTIME_FOLDER):
+        top = [node for node in tree_of(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        for node, target in imports(path):
+            if node in top and target.split(".")[0] in RUN_BY:
+                problems.append(at(path, node, f"imports {target} at the top"))
     report(problems)
 
 

@@ -26,19 +26,21 @@ def new_parser(description: str, device: bool = True) -> argparse.ArgumentParser
 
 
 def launch(function: Callable[[], object]) -> int:
-    """Calls a tool's work and returns its exit code; see `paddleseg_ext.utils.command.run`.
+    """Calls a tool's work and returns its exit code; see `paddleseg_ext_runtime.command.run`.
 
     The library is imported here, after the command line was parsed: `--help` must not wait for paddle. A Python,
     numpy or OpenCV that it cannot work with is one line and exit code 2.
     """
     try:
-        from paddleseg_ext.utils.command import run
+        import paddleseg_ext  # noqa: F401  looks at the environment first
     except ImportError as error:
         # By name: paddleseg_ext itself could not be imported, so its class is not to be had.
         if type(error).__name__ != "UnsuitableEnvironmentError":
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2
+    from paddleseg_ext_runtime.command import run
+
     return run(function)
 
 
@@ -64,7 +66,7 @@ def add_test_flags(parser: argparse.ArgumentParser, switch: str) -> None:
 
 def merged_test_config(args: argparse.Namespace, switch: str, from_yaml: dict) -> dict:
     """The yaml's `test_config`, overridden by the flags that were given."""
-    from paddleseg_ext.utils.logging import get_logger
+    from paddleseg_ext_runtime.log import get_logger
 
     settings = dict(from_yaml)
     needs = {switch: ("scales", "flip_horizontal", "flip_vertical"), "is_slide": ("crop_size", "stride")}
@@ -101,7 +103,7 @@ def set_device(name: str, number: int | None = None) -> str:
     """Selects the device, of several the numbered one; the CPU, saying so, when there is none. Returns its name."""
     import paddle
 
-    from paddleseg_ext.utils.logging import get_logger
+    from paddleseg_ext_runtime.log import get_logger
 
     available = {"gpu": paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0, "cpu": True}
     if not available.get(name, name in paddle.device.get_all_custom_device_type()):

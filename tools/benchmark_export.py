@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def benchmark(args: argparse.Namespace) -> None:
     """Exports, runs every form, reports. Raises ConversionError at the end when a row failed or disagrees."""
-    from paddleseg_ext.errors import ConversionError
-    from paddleseg_ext.utils.command import writable_dir
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.errors import ConversionError
     from paddleseg_ext_tools import benchmark_export_report as report
     from paddleseg_ext_tools.benchmark_export_rows import Network, measure_row
     from paddleseg_ext_tools.formats import Counts

@@ -95,8 +95,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(args: argparse.Namespace) -> int:
     """Prepares, measures and reports; returns the exit code of the first failure. Raises PaddleSegExtError before."""
-    from paddleseg_ext.utils.command import writable_dir
-    from paddleseg_ext.utils.logging import get_logger
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_tools import compare_prepare, compare_rows
     from paddleseg_ext_tools.arguments import set_device
     from paddleseg_ext_tools.compare_phone import attach_phone_results
@@ -135,7 +135,7 @@ def compare(args: argparse.Namespace) -> int:
 
 def exit_code(rows: Sequence[Row]) -> int:
     """0 if every row has all its figures and all are valid, else the code of the first that has not."""
-    from paddleseg_ext.errors import DeviceError
+    from paddleseg_ext_runtime.errors import DeviceError
     from paddleseg_ext_tools.compare_rows import Failed
 
     for row in rows:
@@ -151,7 +151,7 @@ def exit_code(rows: Sequence[Row]) -> int:
 
 def _open_runtimes(args: argparse.Namespace, folder: Path) -> list[Runtime]:
     """Raises DeviceError when one cannot be used here, before an hour of work."""
-    from paddleseg_ext.errors import DeviceError
+    from paddleseg_ext_runtime.errors import DeviceError
     from paddleseg_ext_tools.compare_runtimes import RUNTIMES as KINDS
     from paddleseg_ext_tools.lite import lite
 
@@ -185,8 +185,8 @@ def _comparison(
 def _conditions(
     args: argparse.Namespace, runtimes: Sequence[Runtime], load: tuple[float, float, float], seconds: float
 ) -> list[tuple[str, str]]:
-    from paddleseg_ext.utils.progress import duration
     from paddleseg_ext.version import __version__
+    from paddleseg_ext_runtime.progress import duration
 
     now = datetime.datetime.now(datetime.timezone.utc)
     found = {"Command": args.command, "Date": f"{now:%Y-%m-%d %H:%M} UTC", "Took": duration(seconds)}
@@ -211,7 +211,7 @@ def _version(package: str) -> str:
 
 
 def _write(comparison: Comparison, folder: Path, picture: Any) -> None:
-    from paddleseg_ext.errors import DataError
+    from paddleseg_ext_runtime.errors import DataError
     from paddleseg_ext_tools.compare_figures import pareto_figure
     from paddleseg_ext_tools.compare_page import html
     from paddleseg_ext_tools.compare_report import as_csv, as_json, markdown

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paddleseg_ext.errors import DataError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import DataError
+from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools.compare_rows import System
 
 KEPT = (

@@ -18,13 +18,13 @@ from paddleseg_ext.core.export import export
 from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.val import evaluate
 from paddleseg_ext.cvlibs.config import Builder, Config
-from paddleseg_ext.datasets.reading import read_image
 from paddleseg_ext.deploy.decoder_logits import with_logits
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
-from paddleseg_ext.utils.command import wants_traceback
-from paddleseg_ext.utils.logging import get_logger
-from paddleseg_ext.utils.progress import track
 from paddleseg_ext.weights import load_weights
+from paddleseg_ext_runtime.command import wants_traceback
+from paddleseg_ext_runtime.log import get_logger
+from paddleseg_ext_runtime.progress import track
+from paddleseg_ext_runtime.reading import read_image
 from paddleseg_ext_tools.compare_rows import Failed, System
 from paddleseg_ext_tools.complexity import Complexity, measure_complexity
 from paddleseg_ext_tools.probe import probe

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from paddleseg_ext.errors import ConfigError, PaddleSegExtError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import ConfigError, PaddleSegExtError
+from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools.arguments import find_config
 from paddleseg_ext_tools.export import resolve_output_op
 from paddleseg_ext_tools.published import Catalogue, Figures, model_key, relative_config

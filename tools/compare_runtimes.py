@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from paddleseg_ext.deploy import runtimes
-from paddleseg_ext.deploy.program import MODEL_FILE, PARAMS_FILE
-from paddleseg_ext.utils.command import wants_traceback
-from paddleseg_ext.utils.logging import get_logger
-from paddleseg_ext.utils.progress import track
+from paddleseg_ext_runtime import runtimes
+from paddleseg_ext_runtime.command import wants_traceback
+from paddleseg_ext_runtime.exported import MODEL_FILE, PARAMS_FILE
+from paddleseg_ext_runtime.log import get_logger
+from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_tools.compare_rows import Failed, System
 from paddleseg_ext_tools.lite import lite
 

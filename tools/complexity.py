@@ -19,7 +19,7 @@ from paddleseg_ext.deploy import passes
 from paddleseg_ext.deploy.decoder_logits import with_logits
 from paddleseg_ext.deploy.output_ops import Decoder, ExportModel
 from paddleseg_ext.deploy.program import StaticProgram, argument, attribute, read_program
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
 
 MEBI = 2**20
 _CONVOLUTIONS = {"conv2d": "Output", "depthwise_conv2d": "Output", "conv2d_transpose": "Input"}

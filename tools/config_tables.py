@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Counts what is new and writes what changed. Raises ConfigError when `--check` finds something stale."""
-    from paddleseg_ext.errors import ConfigError
+    from paddleseg_ext_runtime.errors import ConfigError
 
     configs = resource("configs")
     catalogue = load_catalogue()
@@ -103,7 +103,7 @@ def stale_counts(configs: Path, catalogue: Catalogue) -> list[str]:
 def count(configs: Path, catalogue: Catalogue, paths: Sequence[str]) -> None:
     """Counts the networks of `paths`, each once, and keeps the results."""
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.utils.progress import track
+    from paddleseg_ext_runtime.progress import track
     from paddleseg_ext_tools.complexity import measure_complexity
 
     kept, fresh = read_counts(configs), {}

@@ -50,7 +50,7 @@ class Demo:
     """The steps of the demo. Each leaves its results in `folder`, where the report finds them."""
 
     def __init__(self, args: argparse.Namespace):
-        from paddleseg_ext.utils.command import writable_dir
+        from paddleseg_ext_runtime.command import writable_dir
 
         self.args = args
         self.folder = writable_dir(args.save_dir)
@@ -98,14 +98,14 @@ class Demo:
 
     def _claim_folder(self) -> None:
         """Refuses a folder with other files: what an earlier demo left is removed, not to pass for this one's."""
-        from paddleseg_ext.errors import ConfigError
+        from paddleseg_ext_runtime.errors import ConfigError
 
         if any(self.folder.iterdir()) and not (self.folder / MARKER).exists():
             raise ConfigError(f"{self.folder} holds files that no demo made; choose another --save_dir")
         (self.folder / MARKER).touch()
 
     def _check_photo(self) -> None:
-        from paddleseg_ext.datasets.reading import read_image
+        from paddleseg_ext_runtime.reading import read_image
 
         if self.args.photo:
             read_image(self.args.photo)
@@ -201,7 +201,7 @@ class Demo:
 
 def _call(name: str, tool: Callable[[list[str]], int], arguments: list[str]) -> None:
     """Runs a tool in this process, where paddle is loaded already, as its command line would."""
-    from paddleseg_ext.errors import PaddleSegExtError
+    from paddleseg_ext_runtime.errors import PaddleSegExtError
 
     line = " ".join(arguments)
     print(f"$ paddleseg-ext {name} {line if len(line) < SHOWN else line[:SHOWN] + ' …'}", flush=True)
@@ -211,7 +211,7 @@ def _call(name: str, tool: Callable[[list[str]], int], arguments: list[str]) -> 
 
 def _script(name: str, *arguments: str, tolerated: int = 0) -> None:
     """Runs a script of deploy/lite, which stands alone; exit code `tolerated` is reported and the demo goes on."""
-    from paddleseg_ext.errors import DeviceError
+    from paddleseg_ext_runtime.errors import DeviceError
 
     script = resource(f"deploy/lite/{name}")
     print(f"$ python {script} {' '.join(arguments)}", flush=True)

@@ -22,7 +22,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
-from paddleseg_ext.datasets.reading import check_same_size, read_image, read_label
+from paddleseg_ext_runtime.reading import check_same_size, read_image, read_label
 from paddleseg_ext_tools.scenes import SCENE_CLASSES
 
 # By ADE20K annotation value, as SCENE_CLASSES: nature in its own colours, what is built in earthen ones, what

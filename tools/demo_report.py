@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from paddleseg_ext.core.predict import ADDED, IMAGE_SUFFIXES, PSEUDO_COLOR
-from paddleseg_ext.errors import DataError
-from paddleseg_ext.utils.progress import duration
 from paddleseg_ext.version import __version__
+from paddleseg_ext_runtime.errors import DataError
+from paddleseg_ext_runtime.progress import duration
 from paddleseg_ext_tools import demo_figures as figures
 
 REPORT, TEMPLATE = "report.html", "demo_report.html.jinja"

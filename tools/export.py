@@ -51,12 +51,12 @@ def export(args: argparse.Namespace) -> None:
     from paddleseg_ext.core.export import export as export_model
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.deploy.image_pipeline import ImagePipeline
     from paddleseg_ext.deploy.onnx_export import export_onnx
     from paddleseg_ext.deploy.triton import write_triton_model
-    from paddleseg_ext.utils.command import writable_dir
-    from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext.weights import load_weights
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.image_pipeline import ImagePipeline
+    from paddleseg_ext_runtime.log import get_logger
 
     config = Config(find_config(args.config), opts=args.opts)
     shape = check_input_shape(args.input_shape, config.in_channels)
@@ -100,7 +100,7 @@ def resolve_output_op(flag: str | None, upsample: str) -> str:
 
     Raises ConfigError for an operation on scores behind VIM, which gives labels.
     """
-    from paddleseg_ext.errors import ConfigError
+    from paddleseg_ext_runtime.errors import ConfigError
 
     if upsample != "vim":
         return flag or "argmax"

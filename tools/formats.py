@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.core.infer import Segmenter
-from paddleseg_ext.datasets.reading import read_image
-from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml
-from paddleseg_ext.deploy.program import MODEL_FILE, PARAMS_FILE
-from paddleseg_ext.deploy.runtimes import FILES, NB_FILE, ModelProcess
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.exported import MODEL_FILE, NB_FILE, PARAMS_FILE
+from paddleseg_ext_runtime.reading import read_image
+from paddleseg_ext_runtime.runtimes import FILES, ModelProcess
+from paddleseg_ext_runtime.segmenter import Segmenter
 from paddleseg_ext_tools.lite import lite
 
 CPP_PROGRAM = Path("build/cpp/segment")  # where `make cpp` puts it

@@ -38,7 +38,7 @@ def make_scenes(args: argparse.Namespace) -> None:
     """Writes the data set, or finds it there already."""
     from pathlib import Path
 
-    from paddleseg_ext.errors import DataError
+    from paddleseg_ext_runtime.errors import DataError
     from paddleseg_ext_tools.scenes import write_dataset
 
     try:

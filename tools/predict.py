@@ -52,12 +52,12 @@ def predict(args: argparse.Namespace) -> None:
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.predict import predict as predict_pictures
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.datasets.pictures import list_pictures
-    from paddleseg_ext.deploy.image_pipeline import ImagePipeline
-    from paddleseg_ext.deploy.label_map import palette
-    from paddleseg_ext.utils.command import writable_dir
-    from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext.weights import load_weights
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.image_pipeline import ImagePipeline
+    from paddleseg_ext_runtime.label_map import palette
+    from paddleseg_ext_runtime.log import get_logger
+    from paddleseg_ext_runtime.pictures import list_pictures
 
     config = Config(find_config(args.config), opts=args.opts)
     test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_pred", config.test_config))

@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_tools.scenes import SCENE_CLASSES, make_scene
 
 CLASSES = 15

@@ -78,7 +78,7 @@ def load_catalogue() -> Catalogue:
     """Reads the file that ships with the tools. Raises ConfigError when it is not what it should be."""
     import yaml
 
-    from paddleseg_ext.errors import ConfigError
+    from paddleseg_ext_runtime.errors import ConfigError
     from paddleseg_ext_tools.paths import resource
 
     try:

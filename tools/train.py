@@ -58,9 +58,9 @@ def train(args: argparse.Namespace) -> None:
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.train import Trainer, TrainOptions, check_precision
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.utils.command import writable_dir
-    from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext.weights import ignoring
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.log import get_logger
 
     config = Config(find_config(args.config), args.learning_rate, args.batch_size, args.iters, args.opts)
     test_config = InferenceOptions.from_dict(config.test_config)

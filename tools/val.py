@@ -45,9 +45,9 @@ def val(args: argparse.Namespace) -> None:
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.val import evaluate
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.utils.command import writable_dir
-    from paddleseg_ext.utils.logging import get_logger
     from paddleseg_ext.weights import load_weights
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.log import get_logger
 
     config = Config(find_config(args.config), opts=args.opts)
     test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_eval", config.test_config))

@@ -1,7 +1,7 @@
 """Is the fast answer the right one? The model's output elsewhere for the same input, and the comparison with it.
 
 On a phone the reference is this machine's Paddle-Lite, on this machine Paddle Inference, through
-`deploy/run_model.py` of the package that exported the model. Where there is neither, the result says so.
+`run_model.py` of the package that exported the model. Where there is neither, the result says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from process import Deadline, run_child
 from runner import PaddleliteRunner
 from tensors import Tensor, read_npy, to_npy
 
-PACKAGE = "paddleseg_ext"
+PACKAGE = "paddleseg_ext_runtime"
 LEAST_EQUAL = 0.999  # of the pixels of an integer output
 MOST_DEVIATION = 1e-2  # largest difference of a float output, in standard deviations of the reference
 # Against fp32, fp16 changes some labels; a wrong kernel changes most. What weights of 8 bits change depends on the
@@ -52,12 +52,12 @@ class Agreement:
 
 
 def find_runner() -> Path | None:
-    """The installed package's `deploy/run_model.py`, or that of the checkout this file lies in."""
-    folders = [folder / PACKAGE for folder in Path(__file__).resolve().parents[2:3]]
+    """The installed package's `run_model.py`, or that of the checkout this file lies in."""
+    folders = [Path(__file__).resolve().parents[1] / "runtime"]
     spec = importlib.util.find_spec(PACKAGE)
     if spec and spec.submodule_search_locations:
         folders = [Path(place) for place in spec.submodule_search_locations] + folders
-    scripts = [folder / "deploy" / "run_model.py" for folder in folders]
+    scripts = [folder / "run_model.py" for folder in folders]
     return next((script for script in scripts if script.is_file()), None)
 
 

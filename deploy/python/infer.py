@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from paddleseg_ext_tools.arguments import launch
+from paddleseg_ext_runtime.command import run
 
 PADDLE, ONNX = "paddle", "onnx"
 WARMUP, REPEATS = 10, 50
@@ -48,17 +48,17 @@ def _truth(text: str) -> bool:
 def main(argv: list[str] | None = None, engine: str = PADDLE) -> int:
     """Runs the script and returns its exit code."""
     args = parse_args(argv, engine)
-    return launch(lambda: infer(args, engine))
+    return run(lambda: infer(args, engine))
 
 
 def infer(args: argparse.Namespace, engine: str) -> None:
     """Runs the model in a process of its own and writes what it gives at the size of the pictures."""
-    from paddleseg_ext.core.infer import VIDEO_SUFFIXES, Segmenter, check_batch, infer_pictures, infer_video
-    from paddleseg_ext.datasets.pictures import list_pictures
-    from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml
-    from paddleseg_ext.deploy.label_map import palette
-    from paddleseg_ext.deploy.runtimes import ModelProcess
-    from paddleseg_ext.utils.command import writable_dir
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+    from paddleseg_ext_runtime.label_map import palette
+    from paddleseg_ext_runtime.pictures import list_pictures
+    from paddleseg_ext_runtime.runtimes import ModelProcess
+    from paddleseg_ext_runtime.segmenter import VIDEO_SUFFIXES, Segmenter, check_batch, infer_pictures, infer_video
 
     config, source = read_deploy_yaml(args.config), Path(args.image_path)
     folder = Path(args.config) if Path(args.config).is_dir() else Path(args.config).parent
@@ -86,7 +86,7 @@ def infer(args: argparse.Namespace, engine: str) -> None:
 
 def _runtime(args: argparse.Namespace, engine: str) -> str:
     """What runs the model; the CPU, saying so, where there is no GPU."""
-    from paddleseg_ext.utils.logging import get_logger
+    from paddleseg_ext_runtime.log import get_logger
 
     if engine == ONNX:
         return "onnxruntime_gpu" if args.device == "gpu" else "onnxruntime"

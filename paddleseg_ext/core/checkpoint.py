@@ -16,8 +16,8 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from paddleseg_ext.errors import CheckpointError, ConfigError
 from paddleseg_ext.weights import SETTINGS_KEY, load_weights, read_name_table, read_pdparams, settings_of
+from paddleseg_ext_runtime.errors import CheckpointError, ConfigError
 
 _ITER_DIR = re.compile(r"iter_(\d+)$")
 # What each kind of optimizer keeps for every parameter that ever had a gradient.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paddleseg_ext.core.metrics import Metrics
-from paddleseg_ext.utils.logging import get_logger
-from paddleseg_ext.utils.progress import duration
+from paddleseg_ext_runtime.log import get_logger
+from paddleseg_ext_runtime.progress import duration
 
 HISTORY_FILE = "history.jsonl"
 

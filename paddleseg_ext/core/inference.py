@@ -13,8 +13,8 @@ import paddle
 from paddle import Tensor, nn
 
 from paddleseg_ext.deploy.output_ops import scaled_size
-from paddleseg_ext.errors import ConfigError
 from paddleseg_ext.models.layers.resize import resize
+from paddleseg_ext_runtime.errors import ConfigError
 
 
 @dataclass(frozen=True)

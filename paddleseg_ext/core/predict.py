@@ -1,18 +1,17 @@
 """Prediction: pictures in, label maps and overlays out, at the size of the pictures."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from paddleseg_ext.datasets.pictures import Picture
-from paddleseg_ext.datasets.reading import read_image
-from paddleseg_ext.deploy.image_pipeline import ImagePipeline
-from paddleseg_ext.deploy.label_map import overlay, write_labels
-from paddleseg_ext.errors import DataError
-from paddleseg_ext.utils.progress import track
+from paddleseg_ext_runtime.errors import DataError
+from paddleseg_ext_runtime.image_pipeline import ImagePipeline
+from paddleseg_ext_runtime.label_map import overlay, write_labels
+from paddleseg_ext_runtime.pictures import Picture, left_out
+from paddleseg_ext_runtime.progress import track
+from paddleseg_ext_runtime.reading import read_image
 
 ADDED, PSEUDO_COLOR = "added_prediction", "pseudo_color_prediction"
 Run = Callable[[np.ndarray], np.ndarray]
@@ -44,15 +43,6 @@ def predict(
             _write(save_dir / ADDED / picture.name, overlay(image, labels, colors))
             write_labels(save_dir / PSEUDO_COLOR / picture.mask, labels, colors)
     return len(pictures)
-
-
-@contextmanager
-def left_out(count: int) -> Iterator[list[str]]:
-    """Collects what was wrong with some of `count` pictures, and raises it as one DataError at the end."""
-    failures: list[str] = []
-    yield failures
-    if failures:
-        raise DataError(f"{len(failures)} of {count} images were left out:\n" + "\n".join(failures))
 
 
 def _write(path: Path, image: np.ndarray) -> None:

@@ -31,8 +31,8 @@ from paddleseg_ext.core.interruption import StopRequest, stop_request
 from paddleseg_ext.core.metrics import Metrics
 from paddleseg_ext.core.val import evaluate
 from paddleseg_ext.datasets.loader import TrainingOrder, training_batches
-from paddleseg_ext.errors import ConfigError, DataError, NumericError, Stopped
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import ConfigError, DataError, NumericError, Stopped
+from paddleseg_ext_runtime.log import get_logger
 
 EMA_DECAY = 0.999
 _AMP = {

@@ -8,8 +8,8 @@ from paddleseg_ext.core.distributed import join, total
 from paddleseg_ext.core.inference import InferenceOptions, predict_labels
 from paddleseg_ext.core.metrics import Metrics, confusion_matrix
 from paddleseg_ext.datasets.loader import validation_samples
-from paddleseg_ext.errors import ConfigError, DataError
-from paddleseg_ext.utils.progress import track
+from paddleseg_ext_runtime.errors import ConfigError, DataError
+from paddleseg_ext_runtime.progress import track
 
 
 def evaluate(

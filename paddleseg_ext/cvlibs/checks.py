@@ -12,8 +12,8 @@ from paddle.optimizer import lr
 from paddleseg.cvlibs import manager
 
 from paddleseg_ext.cvlibs.suggestions import closest, nearest
-from paddleseg_ext.errors import ConfigError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import ConfigError
+from paddleseg_ext_runtime.log import get_logger
 
 REQUIRED = ("batch_size", "iters", "train_dataset", "optimizer", "lr_scheduler", "loss", "model")
 OPTIONAL = ("val_dataset", "test_config", "distill_loss")

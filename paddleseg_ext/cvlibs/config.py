@@ -16,8 +16,8 @@ from paddleseg_ext.cvlibs.suggestions import nearest
 from paddleseg_ext.cvlibs.yaml_file import apply_opts, read_yaml
 from paddleseg_ext.datasets.base import SegmentationDataset
 from paddleseg_ext.datasets.class_names import CLASS_NAMES
-from paddleseg_ext.errors import ConfigError, PaddleSegExtError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import ConfigError, PaddleSegExtError
+from paddleseg_ext_runtime.log import get_logger
 
 Built = TypeVar("Built")
 GROUP_KEYS = ("name", "lr_mult", "weight_decay_mult")

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from paddleseg_ext.cvlibs.suggestions import nearest
-from paddleseg_ext.errors import ConfigError
+from paddleseg_ext_runtime.errors import ConfigError
 
 _BASE = "_base_"
 _INHERITED = "_inherited_"

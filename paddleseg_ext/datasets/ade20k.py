@@ -4,7 +4,7 @@ from pathlib import Path
 
 from paddleseg_ext.cvlibs.registry import DATASETS, register
 from paddleseg_ext.datasets.base import Pair, SegmentationDataset, check_files
-from paddleseg_ext.errors import ConfigError, DataError
+from paddleseg_ext_runtime.errors import ConfigError, DataError
 
 _FOLDERS = {"train": "training", "val": "validation"}
 _TREE = """  {root}

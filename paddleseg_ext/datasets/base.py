@@ -10,8 +10,8 @@ import paddle
 from paddleseg.transforms import Compose
 from paddleseg.transforms.functional import mask_to_binary_edge
 
-from paddleseg_ext.datasets.reading import IGNORE, check_same_size, read_image, read_label
-from paddleseg_ext.errors import DataError
+from paddleseg_ext_runtime.errors import DataError
+from paddleseg_ext_runtime.reading import IGNORE, check_same_size, read_image, read_label
 
 Pair = tuple[str, str | None]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from paddleseg_ext.cvlibs.registry import DATASETS, register
 from paddleseg_ext.datasets.base import Pair, SegmentationDataset
-from paddleseg_ext.errors import ConfigError, DataError
+from paddleseg_ext_runtime.errors import ConfigError, DataError
 
 _MODES = ("train", "val", "test")
 _IMAGE, _LABEL, _RAW_LABEL = "_leftImg8bit.png", "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from paddleseg_ext.cvlibs.registry import DATASETS, register
 from paddleseg_ext.datasets.base import Pair, SegmentationDataset, check_files
-from paddleseg_ext.datasets.reading import IGNORE
-from paddleseg_ext.errors import ConfigError, DataError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import ConfigError, DataError
+from paddleseg_ext_runtime.log import get_logger
+from paddleseg_ext_runtime.reading import IGNORE
 
 
 @register(DATASETS)

@@ -16,7 +16,7 @@ import paddle
 from paddle import io
 
 from paddleseg_ext.datasets.base import SegmentationDataset
-from paddleseg_ext.errors import DataError
+from paddleseg_ext_runtime.errors import DataError
 
 _ERROR = "error"
 

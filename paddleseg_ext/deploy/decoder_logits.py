@@ -17,7 +17,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 from paddle.nn.functional import common
 
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
 
 _SIGNATURE = inspect.signature(F.interpolate)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import onnx
 
 from paddleseg_ext.deploy import run_paddle2onnx
-from paddleseg_ext.deploy.deploy_yaml import DeployConfig, read_deploy_yaml
 from paddleseg_ext.deploy.onnx_passes import correct
-from paddleseg_ext.deploy.program import MODEL_FILE, PARAMS_FILE, read_program
-from paddleseg_ext.deploy.runtimes import ONNX_FILE, outputs_for
+from paddleseg_ext.deploy.program import read_program
 from paddleseg_ext.deploy.verify import Agreement, Checked, check_input, check_shapes, compare
-from paddleseg_ext.errors import ConversionError
-from paddleseg_ext.utils.child import run_child
+from paddleseg_ext_runtime.child import run_child
+from paddleseg_ext_runtime.deploy_yaml import DeployConfig, read_deploy_yaml
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.exported import MODEL_FILE, ONNX_FILE, PARAMS_FILE
+from paddleseg_ext_runtime.runtimes import outputs_for
 
 OPSETS = range(11, 17)
 

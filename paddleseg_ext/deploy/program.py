@@ -16,12 +16,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from paddle.base.proto import framework_pb2
 
-from paddleseg_ext.errors import ConversionError
 from paddleseg_ext.weights.pdparams import read_pdparams
-
-MODEL_FILE = "model.pdmodel"
-PARAMS_FILE = "model.pdiparams"
-INFO_FILE = "model.pdiparams.info"
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.exported import INFO_FILE, MODEL_FILE, PARAMS_FILE
 
 _TYPES = framework_pb2.VarType
 _DTYPES = {

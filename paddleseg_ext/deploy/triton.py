@@ -5,9 +5,8 @@ from pathlib import Path
 
 import onnx
 
-from paddleseg_ext.deploy.deploy_yaml import DEPLOY_FILE
-from paddleseg_ext.deploy.runtimes import ONNX_FILE
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.exported import DEPLOY_FILE, ONNX_FILE
 
 _TYPES = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.INT32: "TYPE_INT32"}
 

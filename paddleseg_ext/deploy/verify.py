@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
 
 MIN_EQUAL_LABELS = 0.999
 MAX_SCORE_ERROR = 5e-3

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from paddleseg_ext.errors import ConfigError
+from paddleseg_ext_runtime.errors import ConfigError
 
 
 @contextmanager

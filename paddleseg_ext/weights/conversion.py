@@ -5,8 +5,6 @@ from pathlib import Path
 
 from paddle import nn
 
-from paddleseg_ext.errors import CheckpointError
-from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext.version import __version__
 from paddleseg_ext.weights.fitting import compare, misfit
 from paddleseg_ext.weights.ignoring import Ignored
@@ -14,6 +12,8 @@ from paddleseg_ext.weights.mapping import Conversion, paddle_to_torch, torch_to_
 from paddleseg_ext.weights.reading import Checkpoint, is_torch, local_path, read_checkpoint, write_checkpoint
 from paddleseg_ext.weights.torch_file import read_torch
 from paddleseg_ext.weights.torch_writer import write_torch
+from paddleseg_ext_runtime.errors import CheckpointError
+from paddleseg_ext_runtime.log import get_logger
 
 PADDLE_ENDING = ".pdparams"
 

@@ -9,8 +9,8 @@ from urllib.parse import urldefrag, urlsplit
 import requests
 from filelock import FileLock
 
-from paddleseg_ext.errors import DownloadError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import DownloadError
+from paddleseg_ext_runtime.log import get_logger
 
 CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 30

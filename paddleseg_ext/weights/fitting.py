@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from paddle import nn
 
-from paddleseg_ext.errors import CheckpointError
-from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext.weights.difference import Difference
 from paddleseg_ext.weights.ignoring import Ignored, currently_ignored
 from paddleseg_ext.weights.reading import Checkpoint, read_checkpoint
 from paddleseg_ext.weights.settings import apply_settings
+from paddleseg_ext_runtime.errors import CheckpointError
+from paddleseg_ext_runtime.log import get_logger
 
 MAX_PATTERNS = 4  # that are still advice
 _BACKBONE = "backbone."

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 
-from paddleseg_ext.errors import ConfigError
+from paddleseg_ext_runtime.errors import ConfigError
 
 
 class Ignored:

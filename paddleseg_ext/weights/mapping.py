@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from paddleseg_ext.errors import CheckpointError
 from paddleseg_ext.weights.difference import Difference
 from paddleseg_ext.weights.ignoring import Ignored
+from paddleseg_ext_runtime.errors import CheckpointError
 
 _BN = {"weight": "weight", "bias": "bias", "running_mean": "_mean", "running_var": "_variance"}
 _COUNTER = "num_batches_tracked"  # torch counts the batches a batch norm saw, Paddle does not

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from paddleseg_ext.errors import CheckpointError
 from paddleseg_ext.weights.pickle_tree import Call, DataUnpickler, Entries, entries, reported
+from paddleseg_ext_runtime.errors import CheckpointError
 
 _ARRAY = "numpy.core.multiarray._reconstruct"
 _NUMERIC = re.compile(r"[<>|=]?([biufc]\d{1,2}|\?)")

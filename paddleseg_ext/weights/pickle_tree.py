@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from paddleseg_ext.errors import CheckpointError
+from paddleseg_ext_runtime.errors import CheckpointError
 
 MAX_INSTRUCTIONS = 2_000_000  # a training checkpoint of the largest network here has some 60,000
 # What data needs of protocols 2 to 5, the only ones that torch and Paddle write; INT is Python 2's, from 2^31 on.

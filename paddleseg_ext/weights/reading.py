@@ -16,14 +16,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import paddle
 
-from paddleseg_ext.errors import CheckpointError
-from paddleseg_ext.utils.logging import get_logger
 from paddleseg_ext.weights.atomic import replaced
 from paddleseg_ext.weights.download import fetch_weights, is_url
 from paddleseg_ext.weights.ignoring import Ignored
 from paddleseg_ext.weights.mapping import torch_to_paddle
 from paddleseg_ext.weights.pdparams import load_state, read_pdparams
 from paddleseg_ext.weights.torch_file import LEGACY_MAGIC, is_torch_zip, read_torch
+from paddleseg_ext_runtime.errors import CheckpointError
+from paddleseg_ext_runtime.log import get_logger
 
 SETTINGS_KEY = "paddleseg_ext.settings"  # PaddleSeg's loaders look for their own names only, and pass it over
 ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"

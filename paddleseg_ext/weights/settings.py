@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from paddle import nn
 
-from paddleseg_ext.errors import CheckpointError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import CheckpointError
+from paddleseg_ext_runtime.log import get_logger
 
 
 def settings_of(model: nn.Layer) -> dict[str, str]:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paddleseg_ext.errors import CheckpointError
 from paddleseg_ext.weights.pickle_tree import Call, DataUnpickler, Entries, Name, UnsafePickle, entries, reported
+from paddleseg_ext_runtime.errors import CheckpointError
 
 LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # 0x1950a86a20f9469cfc6c, pickled, after its protocol
 _DTYPES = {

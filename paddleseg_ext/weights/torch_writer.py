@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paddleseg_ext.errors import CheckpointError
 from paddleseg_ext.weights.atomic import replaced
+from paddleseg_ext_runtime.errors import CheckpointError
 
 _STORAGES = {
     "float64": "Double", "float32": "Float", "float16": "Half", "int64": "Long", "int32": "Int", "int16": "Short",

@@ -7,8 +7,8 @@ from paddleseg.cvlibs import manager
 from paddleseg.transforms import Compose
 
 from paddleseg_ext.core.inference import InferenceOptions, predict_labels
-from paddleseg_ext.datasets.reading import read_image
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext_runtime.reading import read_image
 
 
 def prepare(path, transforms, fixed=(None, None)):

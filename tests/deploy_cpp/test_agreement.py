@@ -10,10 +10,10 @@ from deploy_cpp.conftest import BACKENDS, NORMALIZE, input_shape, transforms
 from deploy_cpp.expected import labels_of_labels, labels_of_scores, prepare, restore
 from PIL import Image
 
-from paddleseg_ext.deploy.deploy_yaml import describe_labels, read_deploy_yaml, write_deploy_yaml
-from paddleseg_ext.deploy.label_map import palette, write_labels
 from paddleseg_ext.deploy.output_ops import LABEL_OPS
-from paddleseg_ext.deploy.runtimes import outputs_for
+from paddleseg_ext_runtime.deploy_yaml import describe_labels, read_deploy_yaml, write_deploy_yaml
+from paddleseg_ext_runtime.label_map import palette, write_labels
+from paddleseg_ext_runtime.runtimes import outputs_for
 
 # In the matrix until `make test` has room for a build. The first test builds the program.
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(900)]

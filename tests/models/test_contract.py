@@ -16,12 +16,13 @@ from paddleseg.cvlibs import manager
 
 import paddleseg_ext
 from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy.deploy_yaml import read_deploy_yaml
 from paddleseg_ext.deploy.onnx_export import export_onnx
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
-from paddleseg_ext.deploy.runtimes import ONNX_FILE, RUNTIMES, measure
-from paddleseg_ext.errors import ConversionError
 from paddleseg_ext.models.base import SegmentationModel
+from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.exported import ONNX_FILE
+from paddleseg_ext_runtime.runtimes import RUNTIMES, measure
 
 TOLERANCE = 1e-4
 FULL_RUN = "pp_mobileseg_tiny"  # with every output op in each run; the rest of the table is for `make matrix`

@@ -11,10 +11,10 @@ from paddleseg.models import mobileseg as their_mobileseg
 from paddleseg.models.backbones import mobilenetv3 as their_backbones
 
 from paddleseg_ext.core.export import export
-from paddleseg_ext.errors import ConversionError
 from paddleseg_ext.models.backbones.mobilenetv3 import MobileNetV3
 from paddleseg_ext.models.lraspp import LRASPP, LargeAveragePool
 from paddleseg_ext.models.mobileseg import MobileSeg
+from paddleseg_ext_runtime.errors import ConversionError
 
 SETTINGS = golden("mobileseg_mobilenetv3")["model"]
 SETTINGS = {key: value for key, value in SETTINGS.items() if key not in ("type", "backbone")}

@@ -16,8 +16,8 @@ from paddleseg_ext.deploy.decoder_logits import WithLogits, with_logits
 from paddleseg_ext.deploy.onnx_export import export_onnx
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, ExportModel
 from paddleseg_ext.deploy.program import argument, read_program
-from paddleseg_ext.deploy.runtimes import measure
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.runtimes import measure
 
 SIZE = (128, 192)
 RESNET = {"type": "ResNet18_vd", "output_stride": 8}

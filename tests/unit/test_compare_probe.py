@@ -7,7 +7,7 @@ from models.zoo import build, golden
 from paddle import nn
 
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_tools.probe import CLASSES, probe
 from paddleseg_ext_tools.scenes import SCENE_CLASSES, make_scene
 

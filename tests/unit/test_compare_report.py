@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from unit.compare_data import RUNTIMES, comparison, latency, prepared
 
-from paddleseg_ext.errors import ConversionError, DataError
+from paddleseg_ext_runtime.errors import ConversionError, DataError
 from paddleseg_ext_tools import compare
 from paddleseg_ext_tools.compare_figures import Point, front, points
 from paddleseg_ext_tools.compare_page import html

@@ -2,8 +2,8 @@
 
 import pytest
 
-from paddleseg_ext.errors import ConfigError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import ConfigError
+from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools import compare, compare_rows
 from paddleseg_ext_tools.published import load_catalogue
 

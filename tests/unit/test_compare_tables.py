@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_refused(change, message):
 
 
 def test_a_broken_file_is_one_line(monkeypatch, tmp_path):
-    from paddleseg_ext.errors import ConfigError
+    from paddleseg_ext_runtime.errors import ConfigError
 
     (tmp_path / "published.yml").write_text("configs: [1")
     monkeypatch.setattr("paddleseg_ext_tools.paths.resource", lambda _: tmp_path / "published.yml")

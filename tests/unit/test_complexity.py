@@ -11,7 +11,7 @@ from paddle import nn
 from paddleseg_ext.core.export import export
 from paddleseg_ext.deploy import passes
 from paddleseg_ext.deploy.program import read_program
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_tools.complexity import Complexity, explain, folded_parameters, measure_complexity, multiply_adds
 
 # At 512x512 with 150 classes: trainable, batch norm statistics, multiply-adds of convolutions, of matrix products.
@@ -38,7 +38,8 @@ def test_counts_of_the_published_models(variant):
     counted = measure_complexity(build(golden(variant)["model"]))
     assert (counted.trainable, counted.statistics, counted.conv_macs, counted.matmul_macs) == COUNTS[variant]
     assert counted.gflops == sum(COUNTS[variant][2:]) / 1e9
-    assert counted.deployed <= counted.folded < counted.trainable
+    # Position embeddings are stretched to the input; what the graph does not need goes.
+    assert counted.folded < counted.trainable and abs(counted.deployed / counted.folded - 1) < 0.01
 
 
 class Small(nn.Layer):

@@ -5,7 +5,7 @@ import yaml
 
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.cvlibs.yaml_file import read_yaml
-from paddleseg_ext.errors import ConfigError
+from paddleseg_ext_runtime.errors import ConfigError
 from paddleseg_ext_tools.paths import resource
 
 DEMO = resource("configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml")

@@ -13,12 +13,12 @@ from paddleseg.utils import utils
 from unit.torch_layout import FORMS, WRAPPINGS, save
 
 from paddleseg_ext.core.checkpoint import save_folder, weights_to_save
-from paddleseg_ext.errors import CheckpointError, ConfigError
 from paddleseg_ext.weights import SETTINGS_KEY, ignoring, load_pretrained, load_weights, settings_of
 from paddleseg_ext.weights.conversion import convert
 from paddleseg_ext.weights.mapping import paddle_to_torch, torch_to_paddle
 from paddleseg_ext.weights.reading import read_checkpoint, write_checkpoint
 from paddleseg_ext.weights.torch_file import read_torch
+from paddleseg_ext_runtime.errors import CheckpointError, ConfigError
 from paddleseg_ext_tools import convert_weights
 
 KEYS = Path(__file__).parent.parent / "golden" / "torch_keys"

@@ -10,8 +10,8 @@ from paddleseg.cvlibs import manager
 
 from paddleseg_ext.core.val import evaluate
 from paddleseg_ext.datasets import Cityscapes
-from paddleseg_ext.errors import ConfigError, DataError
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.errors import ConfigError, DataError
+from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools.scenes import write_dataset
 
 

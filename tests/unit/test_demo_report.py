@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from paddleseg_ext.deploy.label_map import palette, write_labels
-from paddleseg_ext.errors import DataError
+from paddleseg_ext_runtime.errors import DataError
+from paddleseg_ext_runtime.label_map import palette, write_labels
 from paddleseg_ext_tools import demo_figures
 from paddleseg_ext_tools.demo_report import percent, write_report
 from paddleseg_ext_tools.scenes import SCENE_CLASSES

@@ -11,9 +11,9 @@ import numpy as np
 import paddle
 import pytest
 
-from paddleseg_ext.errors import CheckpointError, DownloadError
 from paddleseg_ext.weights import download, load_pretrained, load_weights, reading
 from paddleseg_ext.weights.download import fetch_weights
+from paddleseg_ext_runtime.errors import CheckpointError, DownloadError
 
 
 class Handler(BaseHTTPRequestHandler):

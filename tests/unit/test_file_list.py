@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from paddleseg.cvlibs import manager
 
-from paddleseg_ext.errors import ConfigError, DataError
+from paddleseg_ext_runtime.errors import ConfigError, DataError
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from paddleseg.cvlibs import manager
 from paddleseg.transforms import Compose
 
 from paddleseg_ext.core.inference import restore_size
-from paddleseg_ext.deploy.image_pipeline import ImagePipeline, Step
-from paddleseg_ext.errors import ConversionError, DataError
+from paddleseg_ext_runtime.errors import ConversionError, DataError
+from paddleseg_ext_runtime.image_pipeline import ImagePipeline, Step
 from paddleseg_ext_tools.scenes import make_scene
 
 NORMALIZE = {"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -76,7 +76,8 @@ def test_a_fixed_input():
 
 def test_a_grey_picture():
     image = np.full((8, 6), 51, "float32")
-    x, _ = ImagePipeline([{"type": "Normalize"}, {"type": "Resize", "target_size": [4, 4]}], [1, 1, 9, 5]).prepare(image)
+    transforms = [{"type": "Normalize"}, {"type": "Resize", "target_size": [4, 4]}]
+    x, _ = ImagePipeline(transforms, [1, 1, 9, 5]).prepare(image)
     assert x.shape == (1, 1, 9, 5) and np.allclose(x, (0.2 - 0.5) / 0.5)
     with pytest.raises(DataError, match="three channels; the image has one"):
         ImagePipeline([NORMALIZE]).prepare(image)

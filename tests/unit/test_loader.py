@@ -6,7 +6,7 @@ import paddle
 import pytest
 
 from paddleseg_ext.datasets.loader import TrainingOrder, training_batches, validation_samples
-from paddleseg_ext.errors import DataError
+from paddleseg_ext_runtime.errors import DataError
 
 
 class Numbers(paddle.io.Dataset):

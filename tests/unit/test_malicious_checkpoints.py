@@ -12,10 +12,10 @@ import numpy as np
 import paddle
 import pytest
 
-from paddleseg_ext.errors import CheckpointError
 from paddleseg_ext.weights import load_pretrained, load_weights, read_pdparams
 from paddleseg_ext.weights.conversion import convert
 from paddleseg_ext.weights.torch_file import read_torch
+from paddleseg_ext_runtime.errors import CheckpointError
 
 COMMAND = "touch executed"
 

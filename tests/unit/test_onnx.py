@@ -11,9 +11,9 @@ from paddleseg_ext.core.export import export
 from paddleseg_ext.deploy import onnx_export
 from paddleseg_ext.deploy.onnx_export import export_onnx
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
-from paddleseg_ext.deploy.runtimes import RUNTIMES, measure
-from paddleseg_ext.errors import ConversionError
 from paddleseg_ext.models.layers.resize import resize
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.runtimes import RUNTIMES, measure
 
 
 class Small(paddle.nn.Layer):

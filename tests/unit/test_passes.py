@@ -5,8 +5,8 @@ from paddle.nn import functional as F
 
 from paddleseg_ext.deploy import passes
 from paddleseg_ext.deploy.program import attribute, read_program, write_program
-from paddleseg_ext.errors import ConversionError
 from paddleseg_ext.models.layers.attention import AxialPositionEmbedding
+from paddleseg_ext_runtime.errors import ConversionError
 
 
 class Net(paddle.nn.Layer):

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from paddleseg_ext.datasets.ade20k import ADE20K
-from paddleseg_ext.datasets.reading import check_same_size, read_image, read_label
-from paddleseg_ext.errors import DataError
+from paddleseg_ext_runtime.errors import DataError
+from paddleseg_ext_runtime.reading import check_same_size, read_image, read_label
 
 
 @pytest.fixture

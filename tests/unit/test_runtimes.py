@@ -11,8 +11,8 @@ from unit.test_onnx import Small
 
 from paddleseg_ext.core.export import export
 from paddleseg_ext.deploy.onnx_export import export_onnx
-from paddleseg_ext.deploy.runtimes import ModelProcess
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.runtimes import ModelProcess
 
 X = smooth_image(24, 32).numpy()
 
@@ -44,7 +44,9 @@ def test_every_runtime(runtime, folder, expected):
 
 def test_an_input_that_is_refused_costs_nothing(folder, expected):
     with ModelProcess("onnxruntime", folder) as process:
-        with pytest.raises(ConversionError, match=r"onnxruntime refuses the input \[1, 3, 5, 7\]: .*invalid dimensions"):
+        with pytest.raises(
+            ConversionError, match=r"onnxruntime refuses the input \[1, 3, 5, 7\]: .*invalid dimensions"
+        ):
             process.run(np.zeros([1, 3, 5, 7], "float32"))
         with pytest.raises(ConversionError, match="refuses the input"):
             process.run(X.astype("float64"))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from unit.torch_layout import checkpoint, storage, tensor
 
-from paddleseg_ext.errors import CheckpointError, ConfigError
 from paddleseg_ext.weights import pickle_tree
 from paddleseg_ext.weights.torch_file import read_torch
 from paddleseg_ext.weights.torch_writer import write_torch
+from paddleseg_ext_runtime.errors import CheckpointError, ConfigError
 
 FILES = Path(__file__).parent.parent / "golden" / "torch_files"
 GENUINE = sorted(path.stem for path in FILES.glob("*.pth"))

@@ -9,8 +9,8 @@ import pytest
 from paddleseg_ext.core.checkpoint import recover, resume, save_folder, saved_iterations
 from paddleseg_ext.core.inference import InferenceOptions, augmented_logits, network_logits, restore_size, window_logits
 from paddleseg_ext.core.train import Trainer, TrainOptions, compute_losses, update_ema
-from paddleseg_ext.errors import CheckpointError, ConfigError, NumericError
 from paddleseg_ext.models.base import SegmentationModel
+from paddleseg_ext_runtime.errors import CheckpointError, ConfigError, NumericError
 
 
 class Tiny(SegmentationModel):

@@ -4,8 +4,8 @@ import numpy as np
 import paddle
 import pytest
 
-from paddleseg_ext.errors import CheckpointError, ConfigError
 from paddleseg_ext.weights import ignoring, load_pretrained, load_weights, read_pdparams
+from paddleseg_ext_runtime.errors import CheckpointError, ConfigError
 
 
 def net(width=4):

@@ -1,7 +1,7 @@
 """Errors a user can cause and mend. Each knows the exit code that the command line tools return for it.
 
 A message says what was got, what was needed and what to try. The tools print it without a traceback
-(`paddleseg_ext.utils.command`); anything that is not one of these is a defect of ours and keeps its traceback.
+(`paddleseg_ext_runtime.command`); anything that is not one of these is a defect of ours and keeps its traceback.
 """
 
 

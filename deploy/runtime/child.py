@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from paddleseg_ext.errors import ConversionError
+from paddleseg_ext_runtime.errors import ConversionError
 
 _TAIL = 6
 

@@ -1,10 +1,11 @@
 """The pictures a command line names: one, a folder with all below it, or a list."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddleseg_ext.errors import DataError
+from paddleseg_ext_runtime.errors import DataError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -68,3 +69,12 @@ def _listed(folder: Path, path: Path) -> Picture:
     """Results keep the folders of a relative path; those of any other would land outside of `save_dir`."""
     is_inside = not path.is_absolute() and ".." not in path.parts
     return Picture(folder / path, path if is_inside else Path(path.name))
+
+
+@contextmanager
+def left_out(count: int) -> Iterator[list[str]]:
+    """Collects what was wrong with some of `count` pictures, and raises it as one DataError at the end."""
+    failures: list[str] = []
+    yield failures
+    if failures:
+        raise DataError(f"{len(failures)} of {count} images were left out:\n" + "\n".join(failures))

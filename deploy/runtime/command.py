@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from paddleseg_ext.errors import ConfigError, PaddleSegExtError
+from paddleseg_ext_runtime.errors import ConfigError, PaddleSegExtError
 
 
 def run(function: Callable[[], object]) -> int:

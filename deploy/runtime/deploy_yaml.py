@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from paddleseg_ext.deploy.image_pipeline import ImagePipeline
-from paddleseg_ext.deploy.label_map import palette
-from paddleseg_ext.errors import ConversionError
-
-DEPLOY_FILE = "deploy.yaml"
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.exported import DEPLOY_FILE, MODEL_FILE, PARAMS_FILE
+from paddleseg_ext_runtime.image_pipeline import ImagePipeline
+from paddleseg_ext_runtime.label_map import palette
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class DeployConfig:
     test_scale: float = 1.0
     input_name: str = "x"
     color_order: str = "RGB"
-    model: str = "model.pdmodel"
-    params: str = "model.pdiparams"
+    model: str = MODEL_FILE
+    params: str = PARAMS_FILE
     transforms: list[dict[str, Any]] = field(default_factory=list)
     labels: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)

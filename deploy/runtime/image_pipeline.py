@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from paddleseg_ext.errors import ConversionError, DataError
+from paddleseg_ext_runtime.errors import ConversionError, DataError
 
 _MAX_SIDE = 80_000
 _INTERPOLATIONS = {name: getattr(cv2, f"INTER_{name}") for name in ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4")}

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.errors import ConfigError, ConversionError
+from paddleseg_ext_runtime.errors import ConfigError, ConversionError
 
 _PICTURE_WEIGHT = 0.6
 

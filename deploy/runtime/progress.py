@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from rich.progress import track as rich_track
 
-from paddleseg_ext.utils.logging import get_logger
+from paddleseg_ext_runtime.log import get_logger
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 10.0

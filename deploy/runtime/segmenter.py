@@ -10,15 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from paddleseg_ext.core.predict import left_out
-from paddleseg_ext.datasets.pictures import Picture
-from paddleseg_ext.datasets.reading import read_image
-from paddleseg_ext.deploy.deploy_yaml import DeployConfig
-from paddleseg_ext.deploy.image_pipeline import Step
-from paddleseg_ext.deploy.label_map import overlay, write_labels
-from paddleseg_ext.deploy.runtimes import ModelProcess
-from paddleseg_ext.errors import ConversionError, DataError
-from paddleseg_ext.utils.progress import track
+from paddleseg_ext_runtime.deploy_yaml import DeployConfig
+from paddleseg_ext_runtime.errors import ConversionError, DataError
+from paddleseg_ext_runtime.image_pipeline import Step
+from paddleseg_ext_runtime.label_map import overlay, write_labels
+from paddleseg_ext_runtime.pictures import Picture, left_out
+from paddleseg_ext_runtime.progress import track
+from paddleseg_ext_runtime.reading import read_image
+from paddleseg_ext_runtime.runtimes import ModelProcess
 
 VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"}
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from paddleseg_ext.errors import DataError
+from paddleseg_ext_runtime.errors import DataError
 
 MAX_PIXELS = 100_000_000
 IGNORE = 255

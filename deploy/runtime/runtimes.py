@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from paddleseg_ext.deploy import run_model
-from paddleseg_ext.deploy.program import MODEL_FILE, PARAMS_FILE
-from paddleseg_ext.errors import ConversionError
-from paddleseg_ext.utils.child import how_it_ended, last_lines
+from paddleseg_ext_runtime import run_model
+from paddleseg_ext_runtime.child import how_it_ended, last_lines
+from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.exported import MODEL_FILE, NB_FILE, ONNX_FILE, PARAMS_FILE
 
-ONNX_FILE, NB_FILE = "model.onnx", "model.nb"
 # The files of an exported folder that a runtime reads: the model, and its parameters if they are apart.
 _PADDLE = (MODEL_FILE, PARAMS_FILE)
 FILES = {
