@@ -8,7 +8,7 @@ demo_flags := $(if $(filter-out 0,$(FAST)),--fast) $(if $(PHOTO),--photo "$(PHOT
 workers := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cpp test check matrix compare tables lock clean
+.PHONY: help setup demo cpp test system check matrix compare tables lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,8 +24,11 @@ cpp: setup ## the C++ program build/cpp/segment, from the wheels in .venv (deplo
 	@cmake -S deploy/cpp -B build/cpp -DPython="$(CURDIR)/$(PY)"
 	@MAKEFLAGS=--no-print-directory cmake --build build/cpp --parallel 2
 
-test: setup ## the tests, without the matrix
-	@$(PY) -m pytest -q $(workers) -m "not matrix"
+test: setup ## the tests, without those of `make system` and `make matrix`
+	@$(PY) -m pytest -q $(workers) -m "not matrix and not system"
+
+system: setup ## the tests that need Debian packages: the C++ program, the page in a browser
+	@$(PY) -m pytest -q $(workers) -m "system and not matrix"
 
 check: setup ## lint, format, spelling, architecture
 	@$(PY) -m ruff check .

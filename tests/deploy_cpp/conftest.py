@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import paddle
 import pytest
+from filelock import FileLock
 from models.zoo import filled
 from PIL import Image
 
@@ -62,13 +63,15 @@ def program():
     if missing := missing_tools():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"deploy/cpp needs {', '.join(missing)}")
     build = ROOT / "build" / "cpp"
-    for command in (
-        ["cmake", "-S", ROOT / "deploy" / "cpp", "-B", build, f"-DPython={sys.executable}"],
-        ["cmake", "--build", build, "--parallel", "2"],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=800)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "warning:" not in done.stderr, done.stderr
+    build.mkdir(parents=True, exist_ok=True)
+    with FileLock(ROOT / "build" / "cpp.lock"):  # the test processes share it
+        for command in (
+            ["cmake", "-S", ROOT / "deploy" / "cpp", "-B", build, f"-DPython={sys.executable}"],
+            ["cmake", "--build", build, "--parallel", "2"],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=800)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "warning:" not in done.stderr, done.stderr
     return build / "segment"
 
 

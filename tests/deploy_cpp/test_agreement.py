@@ -15,8 +15,8 @@ from paddleseg_ext_runtime.deploy_yaml import describe_labels, read_deploy_yaml,
 from paddleseg_ext_runtime.label_map import palette, write_labels
 from paddleseg_ext_runtime.runtimes import outputs_for
 
-# In the matrix until `make test` has room for a build. The first test builds the program.
-pytestmark = [pytest.mark.matrix, pytest.mark.timeout(900)]
+# The first test builds the program.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 MIN_EQUAL = 0.999
 
