@@ -16,7 +16,11 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 TOOLS, RUNTIME = "paddleseg_ext_tools", "paddleseg_ext_runtime"
 # Copied into the tools' package; tools/paths.py finds them there, or in the checkout of an editable install.
-SHIPPED = {"configs": ("*.yml", "*.yaml", "*.json", "*.md"), "deploy/lite": ("*.py", "*.sh", "*.md")}
+SHIPPED = {
+    "configs": ("*.yml", "*.yaml", "*.json", "*.md"),
+    "deploy/lite": ("*.py", "*.sh", "*.md"),
+    "deploy/python": ("*.py", "*.md"),
+}
 
 
 def version() -> str:

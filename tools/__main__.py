@@ -16,15 +16,20 @@ COMMANDS = {
     "val": "evaluate a model: mIoU, accuracy, kappa",
     "predict": "segment images and save the pictures",
     "export": "write the static graph with an output op",
+    "export_onnx": "the same, and model.onnx",
+    "benchmark_export": "one model in every form it can be deployed in, side by side",
     "convert_weights": "turn a torch project's .pth into .pdparams, and back",
     "compare": "parameters, multiply-adds, latency and mIoU of models, side by side",
     "make_scenes": "draw a data set in the layout of ADE20K, Cityscapes or CamVid",
     "demo": "all of it in five minutes, ending in one report",
 }
-# Scripts of deploy/lite, which stand alone and are run as processes.
+# Scripts of deploy/, which are run as processes, with the folder each lies in.
 SCRIPTS = {
-    "gen_val_txt": "make image1.txt, the benchmark's input, from a picture",
-    "benchmark": "convert exported models for Paddle-Lite and measure them",
+    "infer": ("python", "segment photographs or a video with an exported model, by Paddle Inference"),
+    "infer_onnx": ("python", "the same by ONNX Runtime"),
+    "infer_onnx_trt": ("python", "export to ONNX and measure it, on a GPU where there is one"),
+    "gen_val_txt": ("lite", "make image1.txt, the benchmark's input, from a picture"),
+    "benchmark": ("lite", "convert exported models for Paddle-Lite and measure them"),
 }
 USAGE_ERROR = 2
 
@@ -55,11 +60,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _script(name: str, argv: list[str]) -> int:
-    """Run a script of deploy/lite as a process: it stands alone and imports its neighbours by bare name."""
+    """Run a script of deploy/ as a process: it imports its neighbours by bare name."""
     from paddleseg_ext_tools.paths import resource
 
     try:
-        script = resource(f"deploy/lite/{name}.py")
+        script = resource(f"deploy/{SCRIPTS[name][0]}/{name}.py")
     except FileNotFoundError as error:
         print(f"paddleseg-ext: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -70,7 +75,8 @@ def _script(name: str, argv: list[str]) -> int:
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<15} {what}" for name, what in {**COMMANDS, **SCRIPTS}.items())
+    scripts = {name: what for name, (_, what) in SCRIPTS.items()}
+    commands = "\n".join(f"  {name:<17} {what}" for name, what in {**COMMANDS, **scripts}.items())
     return (
         "usage: paddleseg-ext COMMAND [ARGS...]\n\n"
         f"{commands}\n\n"
