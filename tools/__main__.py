@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import subprocess
 import sys
 
@@ -26,6 +27,7 @@ SCRIPTS = {
     "gen_val_txt": "make image1.txt, the benchmark's input, from a picture",
     "benchmark": "convert exported models for Paddle-Lite and measure them",
 }
+SERVER = {"serve": "serve an exported model over HTTP, with a page for photographs"}
 USAGE_ERROR = 2
 
 
@@ -44,25 +46,27 @@ def main(argv: list[str] | None = None) -> int:
     if command in ("-V", "--version"):
         print(_version())
         return 0
-    if command in SCRIPTS:
+    if command in SCRIPTS or command in SERVER:
         return _script(command, rest)
     if command in COMMANDS:
         return importlib.import_module(f"paddleseg_ext_tools.{command}").main(rest)
-    near = difflib.get_close_matches(command, [*COMMANDS, *SCRIPTS], n=1)
+    near = difflib.get_close_matches(command, [*COMMANDS, *SCRIPTS, *SERVER], n=1)
     hint = f"did you mean `{near[0]}`?" if near else "see `paddleseg-ext --help`"
     print(f"paddleseg-ext: no command `{command}`; {hint}", file=sys.stderr)
     return USAGE_ERROR
 
 
 def _script(name: str, argv: list[str]) -> int:
-    """Run a script of deploy/lite as a process: it stands alone and imports its neighbours by bare name."""
+    """Run a script of deploy/ as a process: it imports its neighbours by bare name."""
     from paddleseg_ext_tools.paths import resource
 
     try:
-        script = resource(f"deploy/lite/{name}.py")
+        script = resource("deploy/serving/server.py" if name in SERVER else f"deploy/lite/{name}.py")
     except FileNotFoundError as error:
         print(f"paddleseg-ext: {error}", file=sys.stderr)
         return USAGE_ERROR
+    if name in SERVER:  # in this one's place: a signal must reach the server, which ends in its own time
+        os.execv(sys.executable, [sys.executable, str(script), *argv])
     try:
         return subprocess.call([sys.executable, str(script), *argv])
     except KeyboardInterrupt:
@@ -70,7 +74,7 @@ def _script(name: str, argv: list[str]) -> int:
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<15} {what}" for name, what in {**COMMANDS, **SCRIPTS}.items())
+    commands = "\n".join(f"  {name:<15} {what}" for name, what in {**COMMANDS, **SCRIPTS, **SERVER}.items())
     return (
         "usage: paddleseg-ext COMMAND [ARGS...]\n\n"
         f"{commands}\n\n"

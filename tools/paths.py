@@ -1,6 +1,6 @@
-"""Where files that ship with the tools are: `configs/` and `deploy/lite/`, in a checkout or installed.
+"""Where files that ship with the tools are: `configs/` and folders of `deploy/`, in a checkout or installed.
 
-setup.py copies both trees next to this file when it builds a wheel. An editable installation and
+setup.py copies these trees next to this file when it builds a wheel. An editable installation and
 `python tools/<name>.py` find them where they are, beside the folder `tools`.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SHIPPED = ("configs", "deploy/lite")
+SHIPPED = ("configs", "deploy/lite", "deploy/serving")
 _HERE = Path(__file__).resolve().parent
 
 
