@@ -20,6 +20,7 @@ SHIPPED = {
     "configs": ("*.yml", "*.yaml", "*.json", "*.md"),
     "deploy/lite": ("*.py", "*.sh", "*.md"),
     "deploy/python": ("*.py", "*.md"),
+    "deploy/serving": ("*.py", "*.html", "*.md"),
 }
 
 
@@ -69,7 +70,7 @@ setup(
     install_requires=requirements(),
     packages=[*find_packages(include=["paddleseg_ext", "paddleseg_ext.*"]), TOOLS, f"{TOOLS}.scenes", RUNTIME],
     package_dir={TOOLS: "tools", RUNTIME: "deploy/runtime"},
-    package_data={TOOLS: ["*.jinja"], "paddleseg_ext.deploy": ["*.jpg"]},
+    package_data={TOOLS: ["*.jinja"], RUNTIME: ["*.jpg"]},
     cmdclass={"build_py": BuildWithShippedTrees},
     entry_points={"console_scripts": [f"paddleseg-ext = {TOOLS}.__main__:main"]},
     zip_safe=False,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import subprocess
 import sys
 
@@ -23,13 +24,14 @@ COMMANDS = {
     "make_scenes": "draw a data set in the layout of ADE20K, Cityscapes or CamVid",
     "demo": "all of it in five minutes, ending in one report",
 }
-# Scripts of deploy/, which are run as processes, with the folder each lies in.
+# Scripts of deploy/, which are run as processes, with the place of each.
 SCRIPTS = {
-    "infer": ("python", "segment photographs or a video with an exported model, by Paddle Inference"),
-    "infer_onnx": ("python", "the same by ONNX Runtime"),
-    "infer_onnx_trt": ("python", "export to ONNX and measure it, on a GPU where there is one"),
-    "gen_val_txt": ("lite", "make image1.txt, the benchmark's input, from a picture"),
-    "benchmark": ("lite", "convert exported models for Paddle-Lite and measure them"),
+    "infer": ("python/infer.py", "segment photographs or a video with an exported model, by Paddle Inference"),
+    "infer_onnx": ("python/infer_onnx.py", "the same by ONNX Runtime"),
+    "infer_onnx_trt": ("python/infer_onnx_trt.py", "export to ONNX and measure it, on a GPU where there is one"),
+    "serve": ("serving/server.py", "serve an exported model over HTTP, with a page for photographs"),
+    "gen_val_txt": ("lite/gen_val_txt.py", "make image1.txt, the benchmark's input, from a picture"),
+    "benchmark": ("lite/benchmark.py", "convert exported models for Paddle-Lite and measure them"),
 }
 USAGE_ERROR = 2
 
@@ -64,10 +66,12 @@ def _script(name: str, argv: list[str]) -> int:
     from paddleseg_ext_tools.paths import resource
 
     try:
-        script = resource(f"deploy/{SCRIPTS[name][0]}/{name}.py")
+        script = resource(f"deploy/{SCRIPTS[name][0]}")
     except FileNotFoundError as error:
         print(f"paddleseg-ext: {error}", file=sys.stderr)
         return USAGE_ERROR
+    if name == "serve":  # in this one's place: a signal must reach the server, which ends in its own time
+        os.execv(sys.executable, [sys.executable, str(script), *argv])
     try:
         return subprocess.call([sys.executable, str(script), *argv])
     except KeyboardInterrupt:

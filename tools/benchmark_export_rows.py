@@ -17,7 +17,6 @@ from paddleseg_ext.core.metrics import Metrics, confusion_matrix
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.datasets.base import SegmentationDataset
 from paddleseg_ext.deploy.onnx_export import export_onnx
-from paddleseg_ext.deploy.verify import MIN_EQUAL_LABELS
 from paddleseg_ext.weights import load_weights
 from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig
@@ -25,6 +24,7 @@ from paddleseg_ext_runtime.errors import DataError, PaddleSegExtError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import IGNORE, read_image, read_label
+from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS
 from paddleseg_ext_tools.export import resolve_output_op
 from paddleseg_ext_tools.formats import Counts, Format, Timing
 from paddleseg_ext_tools.probe import probe

@@ -19,9 +19,10 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.core.predict import ADDED, IMAGE_SUFFIXES, PSEUDO_COLOR
+from paddleseg_ext.core.predict import ADDED, PSEUDO_COLOR
 from paddleseg_ext.version import __version__
 from paddleseg_ext_runtime.errors import DataError
+from paddleseg_ext_runtime.pictures import IMAGE_SUFFIXES
 from paddleseg_ext_runtime.progress import duration
 from paddleseg_ext_tools import demo_figures as figures
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SHIPPED = ("configs", "deploy/lite", "deploy/python")
+SHIPPED = ("configs", "deploy/lite", "deploy/python", "deploy/serving")
 _HERE = Path(__file__).resolve().parent
 
 

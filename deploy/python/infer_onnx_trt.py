@@ -47,12 +47,12 @@ def measure(args: argparse.Namespace) -> None:
     from paddleseg_ext.core.export import check_input_shape, export
     from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.deploy.onnx_export import export_onnx
-    from paddleseg_ext.deploy.verify import compare
     from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.command import writable_dir
     from paddleseg_ext_runtime.errors import ConversionError
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.runtimes import measure as measure_runtime
+    from paddleseg_ext_runtime.verify import compare
     from paddleseg_ext_tools.export import resolve_output_op
 
     config = Config(find_config(args.config), opts=args.opts)

@@ -20,22 +20,33 @@ _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
+class TooManyPixelsError(DataError):
+    """A picture that would take too much memory; it was not decoded."""
+
+
 def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
     """The picture at `path` as float32, BGR [H, W, 3] or, for one channel, grey [H, W].
 
     Raises DataError naming the file and what is wrong.
     """
-    data = _read_bytes(path)
-    _check_complete(path, data)
-    _check_pixels(path, data)
+    return decode_image(_read_bytes(path), path, channels).astype("float32")
+
+
+def decode_image(data: bytes, name: str | Path, channels: int = 3, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """What the bytes of a picture file show, as uint8, BGR [H, W, 3] or, for one channel, grey [H, W].
+
+    Raises DataError naming the file and what is wrong, TooManyPixelsError before a picture that large is decoded.
+    """
+    _check_complete(name, data)
+    _check_pixels(name, data, max_pixels)
     flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
-        raise DataError(f"{path} cannot be decoded: {error.err}") from error
+        raise DataError(f"{name} cannot be decoded: {error.err}") from error
     if image is None:
-        raise DataError(f"{path} is not an image OpenCV can read ({len(data)} bytes)")
-    return image.astype("float32")
+        raise DataError(f"{name} is not an image OpenCV can read ({len(data)} bytes)")
+    return image
 
 
 def read_label(
@@ -86,17 +97,19 @@ def _read_bytes(path: str | Path) -> bytes:
     return data
 
 
-def _check_pixels(path: str | Path, data: bytes) -> None:
+def _check_pixels(path: str | Path, data: bytes, max_pixels: int) -> None:
     """A small file can declare a picture that fills the memory; its header says so before it is decoded."""
     try:
         with Image.open(io.BytesIO(data)) as header:
             width, height = header.size
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path} declares too many pixels: {error}") from error
+        raise TooManyPixelsError(f"{path} declares too many pixels: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{path} has a header that cannot be read: {error}") from error
     except OSError:
         return  # a format that Pillow does not know; OpenCV has a limit of its own
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{path} is {width}x{height}; at most {MAX_PIXELS // 10**6} million pixels are read")
+    if width * height > max_pixels:
+        raise TooManyPixelsError(f"{path} is {width}x{height}; at most {max_pixels / 10**6:g} million pixels are read")
 
 
 def _check_complete(path: str | Path, data: bytes) -> None:

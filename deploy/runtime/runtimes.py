@@ -59,7 +59,8 @@ class RuntimeResult:
 class ModelProcess:
     """An exported model, loaded by one of `FILES`' runtimes in a child process; a context manager.
 
-    `device` is where it runs: 'cpu', or an execution provider of ONNX Runtime. Each call may take `timeout_s`.
+    `device` is where it runs: 'cpu', or an execution provider of ONNX Runtime. Each call may take `timeout_s`, which
+    may be changed between two.
     After an error that ended the process, `is_alive` is False and every call raises; one that the runtime
     merely refused (a size it cannot take) leaves it usable. Calls from several threads take turns.
 
@@ -69,7 +70,7 @@ class ModelProcess:
 
     def __init__(self, runtime: str, folder: str | Path, threads: int = 1, timeout_s: float = 900.0):
         files = _files(runtime, Path(folder))
-        self.runtime, self._timeout_s = runtime, timeout_s
+        self.runtime, self.timeout_s = runtime, timeout_s
         self._turn = threading.Lock()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  what the native code prints; closed with the process
         theirs_in, ours_out = os.pipe()
@@ -124,6 +125,10 @@ class ModelProcess:
         about = {name: getattr(self, name) for name in ("init_ms", "runtime", "runtime_version", "device")}
         return RuntimeResult(outputs=outputs, series_ms=series, **about, **times)
 
+    def kill(self) -> None:
+        """Ends the process at once, from any thread; a call that waits for it raises."""
+        self._process.kill()
+
     def close(self) -> None:
         """Ends the process; safe to call twice."""
         for connection in (self._requests, self._replies):
@@ -151,14 +156,14 @@ class ModelProcess:
 
     def _exchange(self, talk: Any) -> Any:
         """Calls `talk`; kills a process that is not done in time, which ends every blocked read and write."""
-        watchdog = threading.Timer(self._timeout_s, self._process.kill)
+        watchdog = threading.Timer(self.timeout_s, self._process.kill)
         watchdog.start()
         try:
             return talk()
         except (EOFError, OSError) as error:
             is_late = not watchdog.is_alive()
             self._process.wait()
-            reason = f"did not finish within {self._timeout_s:g} s" if is_late else self._reason()
+            reason = f"did not finish within {self.timeout_s:g} s" if is_late else self._reason()
             self.close()
             raise ConversionError(f"{self.runtime} {reason}") from error
         finally:

@@ -15,13 +15,13 @@ from paddleseg_ext.deploy import passes
 from paddleseg_ext.deploy.decoder_logits import with_logits
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Decoder, ExportModel
 from paddleseg_ext.deploy.program import read_program, write_program
-from paddleseg_ext.deploy.verify import Agreement, Checked, check_input, check_shapes, compare
 from paddleseg_ext.version import __version__
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig, describe_labels, write_deploy_yaml
 from paddleseg_ext_runtime.errors import ConfigError, ConversionError
 from paddleseg_ext_runtime.exported import DEPLOY_FILE, INFO_FILE, MODEL_FILE, ONNX_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.runtimes import outputs_for
+from paddleseg_ext_runtime.verify import Agreement, Checked, check_input, check_shapes, compare
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import onnx
 from paddleseg_ext.deploy import run_paddle2onnx
 from paddleseg_ext.deploy.onnx_passes import correct
 from paddleseg_ext.deploy.program import read_program
-from paddleseg_ext.deploy.verify import Agreement, Checked, check_input, check_shapes, compare
 from paddleseg_ext_runtime.child import run_child
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig, read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.exported import MODEL_FILE, ONNX_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.runtimes import outputs_for
+from paddleseg_ext_runtime.verify import Agreement, Checked, check_input, check_shapes, compare
 
 OPSETS = range(11, 17)
 

@@ -1,11 +1,13 @@
+import io
+
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from paddleseg_ext.datasets.ade20k import ADE20K
 from paddleseg_ext_runtime.errors import DataError
-from paddleseg_ext_runtime.reading import check_same_size, read_image, read_label
+from paddleseg_ext_runtime.reading import TooManyPixelsError, check_same_size, decode_image, read_image, read_label
 
 
 @pytest.fixture
@@ -92,6 +94,26 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     Image.new("1", (20000, 6000)).save(path)
     with pytest.raises(DataError, match=r"bomb\.png is 20000x6000; at most 100 million pixels"):
         read_image(path)
+
+
+def test_bytes_are_read_as_files_are(picture):
+    data = picture.read_bytes()
+    image = decode_image(data, "the upload")
+    assert image.dtype == np.uint8 and (image == read_image(picture)).all()
+    assert decode_image(data, "the upload", channels=1).shape == (60, 80)
+    with pytest.raises(DataError, match="the upload is truncated"):
+        decode_image(data[:1000], "the upload")
+    with pytest.raises(TooManyPixelsError, match=r"the upload is 80x60; at most 0\.0047 million pixels are read"):
+        decode_image(data, "the upload", max_pixels=4700)
+
+
+def test_a_text_that_unpacks_to_much_is_no_header(tmp_path):
+    """Pillow says so with a ValueError."""
+    buffer, text = io.BytesIO(), PngImagePlugin.PngInfo()
+    text.add_text("a", "x" * 5_000_000, zip=True)
+    Image.new("L", (4, 4)).save(buffer, "PNG", pnginfo=text)
+    with pytest.raises(DataError, match="the upload has a header that cannot be read"):
+        decode_image(buffer.getvalue(), "the upload")
 
 
 def test_size_mismatch_names_both():

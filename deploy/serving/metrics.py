@@ -1,0 +1,38 @@
+"""What `GET /metrics` tells Prometheus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from pool import Pool
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Counters of one server. Labels are names of ours, never what a client sent."""
+
+    def __init__(self, pool: Pool):
+        self._registry = CollectorRegistry()
+        kwargs = {"registry": self._registry, "namespace": "segmentation"}
+        self._requests = Counter("requests", "Answers by route and status.", ("route", "code"), **kwargs)
+        self._seconds = Histogram("request_seconds", "From header to answer.", ("route",), buckets=_SECONDS, **kwargs)
+        self.model_seconds = Histogram("model_seconds", "In the model's process.", buckets=_SECONDS, **kwargs)
+        self.active = Gauge("active_requests", "Requests whose answer is not yet sent.", **kwargs)
+        Gauge("queue_depth", "Requests that wait for a worker.", **kwargs).set_function(lambda: pool.waiting)
+        Gauge("workers_alive", "Workers that can compute.", **kwargs).set_function(lambda: pool.alive)
+        replaced = Gauge("workers_replaced", "Workers that were started in place of one that ended.", **kwargs)
+        replaced.set_function(lambda: pool.restarts)
+
+    def count(self, route: str, code: int, seconds: float) -> None:
+        """One request that is over."""
+        self._requests.labels(route, str(code)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self._registry)

@@ -1,0 +1,192 @@
+"""Serves an exported model over HTTP: the Open Inference Protocol, photographs, and a page to drop one on.
+
+    python deploy/serving/server.py --config output/inference_model
+
+README.md beside it has the routes, the limits and what happens when it is stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paddleseg_ext_runtime.command import run as run_command
+
+if TYPE_CHECKING:
+    import socket
+
+    import numpy as np
+    from app import Service
+    from limits import Limits
+    from photo import PhotoProcess
+    from pool import Pool, Worker
+
+    from paddleseg_ext_runtime.deploy_yaml import DeployConfig
+
+RUNTIMES = {"onnx": "onnxruntime", "paddle": "paddle_inference"}
+PLATFORMS = {"onnx": "onnxruntime_onnx", "paddle": "paddle_inference"}
+_LOAD_S = 120.0
+_MB = 1 << 20
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = argparse.ArgumentParser(description="Serve an exported model over HTTP.", allow_abbrev=False)
+    add = parser.add_argument
+    add("--config", required=True, help="an exported folder, or its deploy.yaml")
+    add("--engine", choices=RUNTIMES, help="onnx where model.onnx is there, else paddle")
+    add("--name", help="of the model in the protocol; the folder's by default")
+    add("--host", default="127.0.0.1", help="0.0.0.0 lets everybody in who can reach this machine")
+    add("--port", type=_counted(0), default=8000, help="0: any that is free, printed when ready")
+    add("--workers", type=_counted(1), default=1, help="requests computed at once, each in processes of its own")
+    add("--threads", type=_counted(1), default=1, help="of each worker")
+    add("--queue", type=_counted(0), default=32, help="requests that may wait for a worker")
+    add("--max_body_mb", type=_positive, default=32, help="of a request, unpacked too")
+    add("--max_json_mb", type=_positive, default=8, help="of the JSON in it")
+    add("--max_megapixels", type=_positive, default=16, help="of a photograph, by its header")
+    add("--max_elements", type=_counted(1), default=8 * _MB, help="of the tensor the model is given")
+    add("--max_batch", type=_counted(1), default=16, help="images in a tensor, where the graph takes any number")
+    add("--max_connections", type=_counted(1), default=256)
+    add("--memory_mb", type=_positive, default=512, help="bodies and answers, of all requests together")
+    add("--read_seconds", type=_positive, default=20, help="for a header, a body, or 64 kB of an answer")
+    add("--timeout", type=_positive, default=30, help="seconds a request may wait and be computed")
+    add("--drain_seconds", type=_positive, default=30, help="for requests under way when the server is stopped")
+    return parser.parse_args(argv)
+
+
+def _counted(least: int) -> type:
+    def count(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) < 2**31):
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return int(text)
+
+    return count
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return value
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serves until it is stopped; returns the exit code."""
+    args = parse_args(argv)
+    return run_command(lambda: serve(args))
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Loads the model, listens, and returns when all requests were answered after a signal.
+
+    Raises ConfigError or ConversionError when it cannot begin, Stopped when requests had to be cut off.
+    """
+    import asyncio
+
+    from running import listen, return_memory, run
+
+    from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+
+    config = read_deploy_yaml(args.config)
+    folder = Path(args.config) if Path(args.config).is_dir() else Path(args.config).parent
+    limits = limits_of(args)
+    return_memory()
+    with listen(args.host, args.port) as listener:
+        service, about = load(args, config, folder.resolve(), limits)
+        try:
+            asyncio.run(run(service, listener, _where(listener), about, args.drain_seconds))
+        finally:
+            service.pool.kill()
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """What the flags allow."""
+    from limits import Limits
+
+    return Limits(
+        body_bytes=int(args.max_body_mb * _MB),
+        json_bytes=int(args.max_json_mb * _MB),
+        elements=args.max_elements,
+        batch=args.max_batch,
+        pixels=int(args.max_megapixels * 1e6),
+        memory_bytes=int(args.memory_mb * _MB),
+        connections=args.max_connections,
+        read_s=args.read_seconds,
+        request_s=args.timeout,
+    )
+
+
+def _where(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: Limits) -> tuple[Service, str]:
+    """The service with its workers started and tried, and one line about it."""
+    from app import Service
+    from photo import PhotoProcess, context
+    from pool import Pool, Worker
+    from protocol import ModelInfo
+
+    from paddleseg_ext_runtime.exported import ONNX_FILE
+    from paddleseg_ext_runtime.runtimes import ModelProcess
+
+    engine = args.engine or ("onnx" if (folder / ONNX_FILE).is_file() else "paddle")
+    forkserver = context(limits.pixels)
+
+    def start() -> Worker:
+        model = ModelProcess(RUNTIMES[engine], folder, args.threads, _LOAD_S)
+        try:
+            photo: PhotoProcess = PhotoProcess(forkserver, str(folder), limits.pixels)
+        except BaseException:
+            model.close()
+            raise
+        return Worker(model, photo)
+
+    pool = Pool(start, args.workers, args.queue)
+    try:
+        output = try_out(pool, config)
+    except BaseException:
+        pool.kill()
+        raise
+    info = ModelInfo(
+        name=args.name or folder.name,
+        platform=PLATFORMS[engine],
+        input_name=config.input_name,
+        input_shape=config.input_shape,
+        output_name=config.output_kind or "output",
+        output_dtype=output.dtype.name,
+        output_shape=config.output_shape or [None] * output.ndim,
+    )
+    workers = f"{args.workers} worker{'s' * (args.workers > 1)}"
+    about = f"{info.name}, {config.output_op}, on {RUNTIMES[engine]} with {workers}"
+    return Service(info, pool, limits, config.input_shape[0] in (None, 1)), about
+
+
+def try_out(pool: Pool, config: DeployConfig) -> np.ndarray:
+    """What the model gives for a scene; a model that cannot compute is known before it is served."""
+    import time
+
+    from paddleseg_ext_runtime import verify
+
+    tensor = verify.check_input(verify.check_shapes(config.input_shape)[0], config.transforms)
+    scene = Path(verify.__file__).with_name("check_scene.jpg").read_bytes()
+
+    def work(worker: Worker) -> np.ndarray:
+        output = worker.model.run(tensor)[0]
+        if len(tensor) == 1:
+            worker.photo.finish(worker.model.run(worker.photo.prepare(scene))[0][0], "json")
+        return output
+
+    deadline = time.monotonic() + _LOAD_S
+    outputs = [job.result() for job in [pool.submit(work, deadline) for _ in range(pool.count)]]
+    return outputs[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
