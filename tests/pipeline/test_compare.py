@@ -54,6 +54,7 @@ def test_one_model_that_works_and_one_that_does_not(tmp_path, scenes, capsys):
     assert "| PP-MobileSeg-Tiny" in capsys.readouterr().out
 
 
+@pytest.mark.matrix
 def test_given_weights_are_evaluated_and_measured(tmp_path, scenes):
     model = build(golden("pp_mobileseg_tiny")["model"])
     weights = tmp_path / "model.pdparams"
