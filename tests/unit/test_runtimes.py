@@ -84,7 +84,7 @@ def test_a_process_that_is_killed(folder):
 
 def test_a_process_that_hangs(folder):
     with ModelProcess("onnxruntime", folder, timeout_s=20) as process:
-        process._timeout_s = 0.5
+        process.timeout_s = 0.5
         os.kill(process._process.pid, signal.SIGSTOP)
         with pytest.raises(ConversionError, match=r"onnxruntime did not finish within 0\.5 s"):
             process.run(np.zeros([1, 3, 2000, 2000], "float32"))  # more than the pipe holds: writing blocks as well
