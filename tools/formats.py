@@ -169,7 +169,9 @@ class CppFormat(Format):
             raise ConversionError(f"{self.program.name} failed with exit code {done.returncode}: {said}")
 
 
-def _to_lite(precision: str) -> Callable[[Path, Path], None]:
+def to_lite(precision: str) -> Callable[[Path, Path], None]:
+    """What turns an exported folder into `work`'s model.nb, with `opt`: fp32, or int8 weights."""
+
     def convert(folder: Path, work: Path) -> None:
         target = lite("host").HostDevice().target
         module = lite("convert")
@@ -187,8 +189,8 @@ def all_formats() -> list[Format]:
         ProcessFormat("paddle_native", "Paddle Inference, without oneDNN", runtime="paddle_inference_native"),
         ProcessFormat("onnxruntime", "ONNX Runtime", runtime="onnxruntime"),
         ProcessFormat("openvino", "OpenVINO, ONNX", runtime="openvino"),
-        ProcessFormat("lite_fp32", "Paddle-Lite fp32", runtime="paddlelite", convert=_to_lite("fp32")),
-        ProcessFormat("lite_int8", "Paddle-Lite int8 weights", runtime="paddlelite", convert=_to_lite("int8")),
+        ProcessFormat("lite_fp32", "Paddle-Lite fp32", runtime="paddlelite", convert=to_lite("fp32")),
+        ProcessFormat("lite_int8", "Paddle-Lite int8 weights", runtime="paddlelite", convert=to_lite("int8")),
         CppFormat("cpp", "C++, Paddle Inference", backend="paddle"),
         CppFormat("cpp_openvino", "C++, OpenVINO", backend="openvino"),
     ]

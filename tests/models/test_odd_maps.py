@@ -1,0 +1,27 @@
+"""Maps of odd height and width under Paddle-Lite, which takes scales from sizes where Paddle takes them from the model."""
+
+import paddle
+import pytest
+from models.zoo import filled, smooth_image
+
+from paddleseg_ext.core.export import export
+from paddleseg_ext_runtime.runtimes import ModelProcess
+from paddleseg_ext_tools.formats import to_lite
+
+NORMALIZE = [{"type": "Normalize"}]
+VARIANTS = ["pp_mobileseg_tiny"]
+VARIANTS += [pytest.param(name, marks=pytest.mark.matrix) for name in ("topformer_tiny", "seaformer_tiny")]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("size", [(72, 88), (131, 203)])  # at 1/8: 9x11, 17x26
+def test_logits_of_odd_maps(variant, size, tmp_path):
+    model = filled(variant)
+    export(model, "decoder", [1, 3, *size], tmp_path, model.num_classes, NORMALIZE)
+    to_lite("fp32")(tmp_path, tmp_path)
+    x = smooth_image(*size)
+    with paddle.no_grad():
+        expected = model.logits(x).numpy()
+    with ModelProcess("paddlelite", tmp_path) as process:
+        actual = process.run(x.numpy())[0]
+    assert abs(actual - expected).max() <= 1e-3 * expected.std()
