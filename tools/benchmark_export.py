@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from paddleseg_ext_runtime.flags import counted, positive
 from paddleseg_ext_tools.arguments import OUTPUT_OPS, find_config, launch, set_device
 
 
@@ -34,11 +35,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--input_shape", nargs=4, type=int, default=(1, 3, 512, 512), help="N C H W (1 3 512 512)")
     add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="which rows (all)")
     add("--image", help="the photograph that is timed (a drawn scene of many classes)")
-    add("--images", type=int, default=50, help="of the validation set; 0: none (50)")
-    add("--threads", type=int, default=1, help="(1)")
-    add("--warmup", type=int, default=5, help="uncounted runs (5)")
-    add("--repeats", type=int, default=20, help="counted runs (20)")
-    add("--timeout", type=float, default=600.0, help="seconds a run may take (600)")
+    add("--images", type=counted(0), default=50, help="of the validation set; 0: none (50)")
+    add("--threads", type=counted(1), default=1, help="(1)")
+    add("--warmup", type=counted(0), default=5, help="uncounted runs (5)")
+    add("--repeats", type=counted(1), default=20, help="counted runs (20)")
+    add("--timeout", type=positive, default=600.0, help="seconds a run may take (600)")
     add("--cpp", type=Path, default=CPP_PROGRAM, help=f"deploy/cpp's program ({CPP_PROGRAM})")
     add("--save_dir", default="./output/benchmark_export", help="where everything goes")
     return parser.parse_args(argv)
@@ -55,7 +56,7 @@ def benchmark(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.errors import ConversionError
     from paddleseg_ext_tools import benchmark_export_report as report
     from paddleseg_ext_tools.benchmark_export_rows import Network, measure_row
-    from paddleseg_ext_tools.formats import Counts
+    from paddleseg_ext_tools.formats import Counts, chosen_formats
 
     save_dir = writable_dir(args.save_dir)
     set_device("cpu")
@@ -64,7 +65,7 @@ def benchmark(args: argparse.Namespace) -> None:
         network = Network.build(find_config(args.config), args, save_dir / "model", Path(name))
         rows = [network.row()]
         try:
-            for one in _chosen(args, network, Path(name)):
+            for one in chosen_formats(args.formats, network.folder, Path(name), args.cpp):
                 rows.append(measure_row(one, network, counts))
                 print(report.line(rows[-1]), flush=True)
         finally:  # what an interruption left is kept
@@ -75,17 +76,6 @@ def benchmark(args: argparse.Namespace) -> None:
     wrong = [row.title for row in rows if not row.is_good]
     if wrong:
         raise ConversionError(f"{len(wrong)} of {len(rows)} rows failed or disagree: {', '.join(wrong)}")
-
-
-def _chosen(args: argparse.Namespace, network, work: Path) -> list:
-    from paddleseg_ext_tools.formats import CppFormat, all_formats
-
-    chosen = [one for one in all_formats() if one.key in args.formats]
-    for one in chosen:
-        one.folder, one.work = network.folder, work / one.key
-        if isinstance(one, CppFormat):
-            one.program = args.cpp
-    return chosen
 
 
 if __name__ == "__main__":

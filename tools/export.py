@@ -62,6 +62,8 @@ def export(args: argparse.Namespace) -> None:
     shape = check_input_shape(args.input_shape, config.in_channels)
     test_scale = InferenceOptions.from_dict(config.test_config).single_scale()
     save_dir = writable_dir(args.save_dir)
+    if args.triton_repository:
+        writable_dir(args.triton_repository)
     set_device("cpu")
     model = Builder(config).build_untrained_model()
     output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))

@@ -196,4 +196,14 @@ def all_formats() -> list[Format]:
     ]
 
 
+def chosen_formats(keys: Sequence[str], folder: Path, work: Path, program: Path) -> list[Format]:
+    """Those forms, of the export in `folder`; `program` is deploy/cpp's."""
+    chosen = [one for one in all_formats() if one.key in keys]
+    for one in chosen:
+        one.folder, one.work = folder, work / one.key
+        if isinstance(one, CppFormat):
+            one.program = program
+    return chosen
+
+
 FORMATS = tuple(one.key for one in all_formats())

@@ -37,6 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--output_op", choices=OUTPUT_OPS, help="predict as the export with this output op would, label for label"
     )
+    parser.add_argument("--input_shape", nargs=4, type=int, help="the fixed input N C H W of that export")
     add_test_flags(parser, "aug_pred")
     return parser.parse_args(argv)
 
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def predict(args: argparse.Namespace) -> None:
     """Predicts at the resolution the config tests at, and writes overlays and coloured label maps."""
+    from paddleseg_ext.core.export import check_input_shape
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.predict import predict as predict_pictures
     from paddleseg_ext.cvlibs.config import Builder, Config
@@ -58,18 +60,24 @@ def predict(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.label_map import palette
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.pictures import list_pictures
+    from paddleseg_ext_tools.export import resolve_output_op
 
     config = Config(find_config(args.config), opts=args.opts)
     test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_pred", config.test_config))
     pictures = list_pictures(args.image_path)
     colors = palette(args.custom_color)
-    pipeline = ImagePipeline(config.val_dataset_cfg.get("transforms"))
+    shape = check_input_shape(args.input_shape, config.in_channels)
+    pipeline = ImagePipeline(config.val_dataset_cfg.get("transforms"), shape)
     save_dir = writable_dir(args.save_dir)
     set_device(args.device, args.device_id)
     model = Builder(config).build_untrained_model()
     load_weights(model, args.model_path, args.ignore)
     model.eval()
-    run = _exported(model, args.output_op, test_config) if args.output_op else _tested(model, test_config)
+    if args.output_op:
+        output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
+        run = _exported(model, output_op, test_config)
+    else:
+        run = _tested(model, test_config)
     count = predict_pictures(run, pipeline, pictures, save_dir, colors, config.in_channels)
     get_logger().info("%d predictions are in %s", count, save_dir)
 

@@ -5,6 +5,7 @@
 PaddleSeg's keys keep their names and meaning; the others are additions.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -26,7 +27,7 @@ class DeployConfig:
     Lengths of unknown size are None. `transforms` are those of validation, verbatim; `output_kind` is
     'labels' (int32 [B, H, W]) or 'scores' (float32 [B, K, h, w]). The graph itself resizes its input by
     `test_scale`, and its result back: whoever runs it has nothing to do. `labels` are the classes in order, each
-    with a `name` and its `color`, `#rrggbb`.
+    with a `name` and its `color`, `#rrggbb`. Paddle Inference must be kept from `harmful_passes`.
 
     A deploy.yaml of PaddleSeg's says less: `output_kind`, `output_shape` and `labels` are then empty and
     `num_classes` is 0.
@@ -45,6 +46,7 @@ class DeployConfig:
     params: str = PARAMS_FILE
     transforms: list[dict[str, Any]] = field(default_factory=list)
     labels: list[dict[str, Any]] = field(default_factory=list)
+    harmful_passes: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -52,15 +54,18 @@ class DeployConfig:
         """Of the images: 3 or 1."""
         return self.input_shape[1] or 3
 
-    def pipeline(self) -> ImagePipeline:
+    def pipeline(self, max_elements: int | None = None) -> ImagePipeline:
         """What happens to an image before and behind the graph. Raises ConversionError as `ImagePipeline`."""
-        return ImagePipeline(self.transforms, self.input_shape, self.color_order)
+        limits = {} if max_elements is None else {"max_elements": max_elements}
+        return ImagePipeline(self.transforms, self.input_shape, self.color_order, **limits)
 
     def colors(self) -> np.ndarray:
         """uint8 [256, 3] RGB: the labels' colours, and PaddleSeg's where there are none."""
         colors = palette()
         for number, label in enumerate(self.labels[:256]):
-            colors[number] = list(bytes.fromhex(label["color"].removeprefix("#")))
+            if not re.fullmatch("#[0-9a-fA-F]{6}", label["color"]):
+                raise ValueError(f"the color of label {number} is {label['color']!r}; needed is #rrggbb")
+            colors[number] = list(bytes.fromhex(label["color"][1:]))
         return colors
 
 
@@ -70,6 +75,12 @@ def describe_labels(num_classes: int, names: Sequence[str] | None = None) -> lis
     colors = [f"#{bytes(color).hex()}" for color in palette()[np.arange(num_classes) % 256]]
     names = known or [f"class {number}" for number in range(num_classes)]
     return [{"name": name, "color": color} for name, color in zip(names, colors, strict=True)]
+
+
+def exported_folder(path: str | Path) -> Path:
+    """The folder of an export that is named by itself or by its deploy.yaml."""
+    path = Path(path)
+    return path.parent if path.suffix in (".yaml", ".yml") else path
 
 
 def write_deploy_yaml(config: DeployConfig, folder: str | Path) -> None:
@@ -85,8 +96,8 @@ def read_deploy_yaml(path: str | Path) -> DeployConfig:
 
     Raises ConversionError when it is missing, or is not what an exporter writes.
     """
-    path = Path(path)
-    path = path if path.suffix in (".yaml", ".yml") else path / DEPLOY_FILE
+    folder = exported_folder(path)
+    path = Path(path) if folder != Path(path) else folder / DEPLOY_FILE
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["Deploy"]
         known = {one.name for one in fields(DeployConfig)}
@@ -105,9 +116,11 @@ def read_deploy_yaml(path: str | Path) -> DeployConfig:
 
 def _check(path: Path, config: DeployConfig) -> None:
     shape = config.input_shape
-    is_shape = len(shape) == 4 and all(length is None or (isinstance(length, int) and length > 0) for length in shape)
+    is_shape = len(shape) == 4 and all(length is None or (type(length) is int and length > 0) for length in shape)
     if not is_shape or config.channels not in (1, 3):
         raise ConversionError(f"{path}: input_shape is {shape}; needed is N C H W, with 1 or 3 channels")
+    if not isinstance(config.transforms, list) or not isinstance(config.labels, list):
+        raise ConversionError(f"{path}: transforms and labels must be lists")
     for key, value, allowed in (
         ("color_order", config.color_order, ("RGB", "BGR")),
         ("output_kind", config.output_kind, ("", "labels", "scores")),

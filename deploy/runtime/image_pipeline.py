@@ -15,6 +15,7 @@ import numpy as np
 from paddleseg_ext_runtime.errors import ConversionError, DataError
 
 _MAX_SIDE = 80_000
+_MAX_ELEMENTS = 1_200_000_000  # four times three channels of the largest photograph that is read
 _INTERPOLATIONS = {name: getattr(cv2, f"INTER_{name}") for name in ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4")}
 
 Size = tuple[int, int]  # height, width
@@ -28,12 +29,23 @@ class Step:
     before: Size
 
 
+class TooLargeError(DataError):
+    """An image that would become larger than its pipeline allows."""
+
+
 @dataclass
 class Sample:
     """An image [H, W, C] on its way, float32, and what happened to its size."""
 
     image: np.ndarray
+    max_elements: int
     steps: list[Step] = field(default_factory=list)
+
+    def begin(self, kind: str, size: Size) -> None:
+        """Notes a change to `size`, before memory is taken for it. Raises TooLargeError."""
+        if math.prod(size) * self.image.shape[2] > self.max_elements:
+            raise TooLargeError(f"an image of {_text(self.size)} would become one of {_text(size)}")
+        self.steps.append(Step(kind, self.size))
 
     @property
     def size(self) -> Size:
@@ -51,6 +63,7 @@ class ImagePipeline:
         transforms: PaddleSeg's, each a mapping with a `type`.
         input_shape: [N, C, H, W] of the graph, None (or -1) for what is open.
         color_order: of the graph's input, 'RGB' or 'BGR'; images come in OpenCV's BGR.
+        max_elements: of the image, after any transform.
 
     Raises ConversionError for a transform or a setting that is not known, or that draws at random.
     """
@@ -60,10 +73,11 @@ class ImagePipeline:
         transforms: Sequence[Mapping[str, Any]] | None = None,
         input_shape: Sequence[int | None] = (None, 3, None, None),
         color_order: str = "RGB",
+        max_elements: int = _MAX_ELEMENTS,
     ):
         self._transforms = [make_transform(entry) for entry in transforms or ()]
         self._fixed = tuple(None if length in (None, -1) else length for length in input_shape[2:])
-        self._is_rgb = color_order == "RGB"
+        self._is_rgb, self._max_elements = color_order == "RGB", max_elements
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[Step, ...]]:
         """BGR [H, W, 3] or grey [H, W] -> the tensor [1, C, h, w], float32, and the steps that `restore` undoes.
@@ -75,7 +89,7 @@ class ImagePipeline:
             image = image[:, :, np.newaxis]
         elif self._is_rgb:
             image = np.ascontiguousarray(image[:, :, ::-1])
-        sample = Sample(image)
+        sample = Sample(image, self._max_elements)
         for transform in self._transforms:
             transform(sample)
         size = tuple(length or now for length, now in zip(self._fixed, sample.size, strict=True))
@@ -134,7 +148,7 @@ def _nearest(labels: np.ndarray, size: Size) -> np.ndarray:
 def _resize_to(sample: Sample, size: Size, interpolation: int = cv2.INTER_LINEAR) -> None:
     if min(size) < 1 or max(size) > _MAX_SIDE:
         raise DataError(f"an image of {_text(sample.size)} would be resized to {_text(size)}")
-    sample.steps.append(Step("resize", sample.size))
+    sample.begin("resize", size)
     channels = sample.image.shape[2]
     image = cv2.resize(sample.image, (size[1], size[0]), interpolation=interpolation)
     sample.image = image.reshape(*size, channels)  # OpenCV drops a single channel
@@ -222,7 +236,7 @@ def _pad_to(sample: Sample, size: Size, value: float) -> None:
     height, width = sample.size
     if height > size[0] or width > size[1]:
         raise DataError(f"the image is {_text(sample.size)} before Padding to {_text(size)}, which is smaller")
-    sample.steps.append(Step("padding", sample.size))
+    sample.begin("padding", size)
     padded = np.full((*size, sample.image.shape[2]), value, "float32")
     padded[:height, :width] = sample.image
     sample.image = padded
@@ -281,7 +295,7 @@ _MAKERS: dict[str, Callable[..., Transform]] = {
 
 def make_transform(entry: Mapping[str, Any]) -> Transform:
     """The transform a yaml names, as a function that changes a sample. Raises ConversionError as `ImagePipeline`."""
-    if not isinstance(entry, Mapping) or "type" not in entry:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
         raise ConversionError(f"each of the transforms must be a mapping with a type, got {entry!r}")
     settings = dict(entry)
     name = settings.pop("type")

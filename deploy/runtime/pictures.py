@@ -55,10 +55,12 @@ def _check_masks(pictures: Sequence[Picture]) -> None:
 def _from_list(path: Path) -> list[Picture]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
+        # A name may hold blanks; otherwise what follows the first one is a label's.
+        names = [line if (path.parent / line).is_file() else line.split()[0] for line in lines if line]
+        if any("\0" in name for name in names):
+            raise ValueError("a 0 in a name")
+    except (UnicodeDecodeError, ValueError, OSError) as error:  # a line too long for a name, or with a 0 in it
         raise DataError(f"{path} is neither an image nor a text file of image paths") from error
-    # A name may hold blanks; otherwise what follows the first one is a label's.
-    names = [line if (path.parent / line).is_file() else line.split()[0] for line in lines if line]
     for name in names:
         if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
             raise DataError(f"{path} names {name}, which is no image (by its ending)")

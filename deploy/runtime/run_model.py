@@ -30,10 +30,7 @@ _GPU_MEMORY_MB = 256  # to begin with; it grows
 def create_predictor(model: str, params: str, threads: int = 1, engine: str = "onednn") -> Any:
     """A predictor that computes what the model says; `engine` is 'onednn', 'native' (Paddle's CPU kernels) or 'gpu'.
 
-    oneDNN is on by default in Paddle Inference 2.6, and two of its fusions miscompute. One takes attention written
-    as reshape, transpose and matmul, as PaddleSeg's models have it. The other takes an activation into a convolution,
-    and when a second follows (BiSeNetV1's relu and sigmoid), this one in the place of the first. They are taken out,
-    the second only from such a model: a convolution and its activation are faster together.
+    oneDNN is on by default in Paddle Inference 2.6; the fusions of `harmful_passes` are taken out.
     """
     from paddle import inference
 
@@ -45,12 +42,22 @@ def create_predictor(model: str, params: str, threads: int = 1, engine: str = "o
     else:
         config.disable_gpu()
     if engine == "onednn":
-        config.delete_pass("reshape_transpose_matmul_mkldnn_fuse_pass")
-        if _has_activation_on_activation(model):
-            config.delete_pass("conv_activation_mkldnn_fuse_pass")
+        for name in harmful_passes(model):
+            config.delete_pass(name)
     else:
         config.disable_mkldnn()
     return inference.create_predictor(config)
+
+
+def harmful_passes(model: str) -> list[str]:
+    """The oneDNN fusions that miscompute, of those that Paddle Inference 2.6 would apply to this .pdmodel.
+
+    One takes attention written as reshape, transpose and matmul, as PaddleSeg's models have it. The other takes an
+    activation into a convolution, and when a second follows (BiSeNetV1's relu and sigmoid), this one in the place of
+    the first. It goes only from such a model: a convolution and its activation are faster together.
+    """
+    found = ["reshape_transpose_matmul_mkldnn_fuse_pass"]
+    return [*found, "conv_activation_mkldnn_fuse_pass"] if _has_activation_on_activation(model) else found
 
 
 def _has_activation_on_activation(model: str) -> bool:

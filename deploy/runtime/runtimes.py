@@ -17,8 +17,9 @@ import numpy as np
 
 from paddleseg_ext_runtime import run_model
 from paddleseg_ext_runtime.child import how_it_ended, last_lines
+from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError
-from paddleseg_ext_runtime.exported import MODEL_FILE, NB_FILE, ONNX_FILE, PARAMS_FILE
+from paddleseg_ext_runtime.exported import DEPLOY_FILE, MODEL_FILE, NB_FILE, ONNX_FILE, PARAMS_FILE
 
 # The files of an exported folder that a runtime reads: the model, and its parameters if they are apart.
 _PADDLE = (MODEL_FILE, PARAMS_FILE)
@@ -32,7 +33,6 @@ FILES = {
     "openvino": (ONNX_FILE,),
     "paddlelite": (NB_FILE,),
 }
-RUNTIMES = ("paddle_inference", "onnxruntime")
 _WRITERS = {ONNX_FILE: "tools/export.py --onnx", NB_FILE: "deploy/lite"}
 
 
@@ -201,7 +201,11 @@ def outputs_for(
 def _files(runtime: str, folder: Path) -> list[Path]:
     if runtime not in FILES:
         raise ValueError(f"{runtime!r} is no runtime of {', '.join(FILES)}")
-    files = [folder / name for name in FILES[runtime]]
+    names = FILES[runtime]
+    if names == _PADDLE and (folder / DEPLOY_FILE).is_file():
+        config = read_deploy_yaml(folder)
+        names = (config.model, config.params)
+    files = [folder / name for name in names]
     for file in files:
         if not file.is_file():
             raise ConversionError(f"{file} is missing; {_WRITERS.get(file.name, 'tools/export.py')} writes it")

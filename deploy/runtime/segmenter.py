@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig
-from paddleseg_ext_runtime.errors import ConversionError, DataError
+from paddleseg_ext_runtime.errors import ConfigError, ConversionError, DataError
 from paddleseg_ext_runtime.image_pipeline import Step
 from paddleseg_ext_runtime.label_map import overlay, write_labels
+from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.pictures import Picture, left_out
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import read_image
@@ -66,6 +67,11 @@ class Segmenter:
         result = self._process.measure(array, **self._counts)
         self.times.inference += result.series_ms
         outputs = result.outputs[0]
+        kind = "labels" if np.issubdtype(outputs.dtype, np.integer) else "scores"
+        if self.config.output_kind not in ("", kind):
+            raise ConversionError(
+                f"the graph gives {kind}, deploy.yaml says {self.config.output_kind}; do they belong together?"
+            )
         if len(outputs) != len(batch):
             raise ConversionError(f"the graph gives {len(outputs)} results for a batch of {len(batch)}")
         labels = []
@@ -80,11 +86,11 @@ class Segmenter:
 
 
 def check_batch(config: DeployConfig, batch_size: int) -> None:
-    """Raises ConversionError for more images at once than the graph takes."""
+    """Raises ConversionError for a graph that cannot take so many images at once."""
     fixed = config.input_shape[0]
-    if batch_size < 1 or (fixed is not None and batch_size != fixed):
+    if fixed is not None and (fixed, batch_size) != (1, 1):
         raise ConversionError(
-            f"--batch_size {batch_size}: the graph takes {f'batches of {fixed}' if fixed else 'at least 1'}; "
+            f"the graph takes batches of {fixed}, --batch_size is {batch_size}; "
             "tools/export.py --input_shape -1 3 H W writes one that takes any number"
         )
 
@@ -97,6 +103,8 @@ def infer_pictures(
     Neighbours whose tensors have one shape share a batch. A picture that cannot be read does not stop the others;
     DataError names all of those at the end.
     """
+    for picture in pictures:
+        keep_source(picture.path, save_dir / picture.mask)
     with left_out(len(pictures)) as failures:
         batch: list[tuple[Picture, tuple]] = []
         for picture in track(pictures, len(pictures), "inference"):
@@ -114,6 +122,12 @@ def infer_pictures(
     return len(pictures)
 
 
+def keep_source(source: Path, target: Path) -> None:
+    """Raises ConfigError when a result would take the place of what it is made from."""
+    if target.exists() and target.samefile(source):
+        raise ConfigError(f"the result for {source} would take its place; choose another --save_dir")
+
+
 def _write_batch(segmenter: Segmenter, batch: list[tuple[Picture, tuple]], save_dir: Path, colors: np.ndarray) -> None:
     for (picture, _), labels in zip(batch, segmenter.labels([one for _, one in batch]), strict=True):
         write_labels(save_dir / picture.mask, labels, colors)
@@ -122,8 +136,10 @@ def _write_batch(segmenter: Segmenter, batch: list[tuple[Picture, tuple]], save_
 def infer_video(segmenter: Segmenter, path: Path, save_file: Path, colors: np.ndarray) -> int:
     """Writes the video with its labels over it (MPEG-4, without sound); returns how many frames it has.
 
-    Raises DataError for a file that OpenCV cannot read to its end, or cannot write.
+    A file that ends before the frames it announces, as a truncated one does and a sound track's length may pretend, is
+    warned of. Raises DataError for one without a frame that OpenCV can read, ConfigError for `path` as `save_file`.
     """
+    keep_source(path, save_file)
     video = cv2.VideoCapture(str(path))
     total, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
     unfinished = save_file.with_name(f".{save_file.name}")
@@ -138,8 +154,10 @@ def infer_video(segmenter: Segmenter, path: Path, save_file: Path, colors: np.nd
             image = frame if segmenter.config.channels == 3 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
             writer.write(overlay(frame, segmenter.segment(image), colors))
             count += 1
-        if count == 0 or count < total:
-            raise DataError(f"{path} is no video OpenCV can read to its end: {count} of {max(total, 0)} frames")
+        if count == 0:
+            raise DataError(f"{path} is no video OpenCV can read")
+        if count < total:
+            get_logger().warning("%s ends after %d of the %d frames it announces", path, count, total)
         writer.release()
         unfinished.replace(save_file)
     finally:

@@ -76,11 +76,11 @@ class Service:
         """The page where one drops a photograph."""
         return Response(self._page, media_type="text/html", headers={"Content-Security-Policy": self._policy})
 
-    async def numbers(self, _: Request) -> Response:
+    async def prometheus(self, _: Request) -> Response:
         """Prometheus' text."""
         return Response(self.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def server(self, _: Request) -> Response:
+    async def server_metadata(self, _: Request) -> Response:
         """What this is."""
         return JSONResponse({"name": "paddleseg-ext", "version": __version__, "extensions": EXTENSIONS})
 
@@ -111,9 +111,13 @@ class Service:
         body = await read_body(request, self.limits, lease)
         deadline = time.monotonic() + self.limits.request_s
         header = request.headers.get(HEADER_LENGTH)
-        asked = await self._in_turn(header or len(body) <= _SHORT, parse, body, header, self.model, self.limits)
+        json_bytes = int(header) if header and header.isdecimal() else len(body)
+        asked = await self._in_turn(json_bytes <= _SHORT, parse, body, header, self.model, self.limits)
+        expected = 2 * self.model.answer_bytes(asked.array.shape)  # as it comes, and as it is sent
+        if expected > self.limits.memory_bytes:
+            raise Refusal(413, f"the answer would take {expected >> 20} MB, more than this server has")
+        lease.grow(expected)
         output = await self._compute(request, deadline, lambda worker: self._run(worker, asked.array))
-        lease.grow(2 * output.nbytes)
         short = asked.wants_binary or output.nbytes <= _SHORT
         content, headers = await self._in_turn(short, reply, asked, output, self.model, self.limits)
         return Answer(content, headers=headers)
@@ -176,14 +180,11 @@ class Service:
 
     def _segment(self, worker: Worker, body: bytearray, result: str) -> tuple[bytes, str, dict[str, float]]:
         start = time.perf_counter()
-        tensor = worker.photo.prepare(body)
-        if tensor.size > self.limits.elements:
-            height, width = tensor.shape[2:]
-            raise Refusal(413, f"the model would see {width}x{height} pixels, more than this server lets it")
+        tensor = worker.prepare(body)
         prepared = time.perf_counter()
         output = self._run(worker, tensor)
         computed = time.perf_counter()
-        content, media_type = worker.photo.finish(output[0], result)
+        content, media_type = worker.finish(output[0], result)
         times = {
             "prepare": prepared - start, "model": computed - prepared, "finish": time.perf_counter() - computed
         }  # fmt: skip
@@ -204,7 +205,7 @@ def _infer_path(name: str = "NAME") -> str:
 def _page(model: ModelInfo, limits: Limits) -> tuple[bytes, str]:
     """The page, and the policy that lets its own style and script run and nothing else."""
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    for key, value in {"NAME": model.name, "BODY_BYTES": limits.body_bytes, "PIXELS": limits.pixels}.items():
+    for key, value in {"NAME": model.name, "BODY_BYTES": limits.body_bytes}.items():
         text = text.replace(f"@{key}@", html.escape(str(value)))
     rules = [_FOREVER, "img-src 'self' blob: data:", "connect-src 'self'"]
     for tag in ("style", "script"):
@@ -220,8 +221,8 @@ def make_app(service: Service) -> ASGIApp:
     routes = [
         Route("/", service.page),
         Route("/predict", service.predict, methods=["POST"]),
-        Route("/metrics", service.numbers),
-        Route("/v2", service.server),
+        Route("/metrics", service.prometheus),
+        Route("/v2", service.server_metadata),
         Route("/v2/health/live", service.live),
         Route("/v2/health/ready", service.ready),
     ]

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from pool import Pool
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class _Replaced(Collector):
+    """A counter that the pool keeps."""
+
+    def __init__(self, pool: Pool):
+        self._pool = pool
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """See Collector."""
+        what = "Workers that were started in place of one that ended."
+        yield CounterMetricFamily("segmentation_workers_replaced", what, value=self._pool.restarts)
 
 
 class Metrics:
@@ -25,8 +40,7 @@ class Metrics:
         self.active = Gauge("active_requests", "Requests whose answer is not yet sent.", **kwargs)
         Gauge("queue_depth", "Requests that wait for a worker.", **kwargs).set_function(lambda: pool.waiting)
         Gauge("workers_alive", "Workers that can compute.", **kwargs).set_function(lambda: pool.alive)
-        replaced = Gauge("workers_replaced", "Workers that were started in place of one that ended.", **kwargs)
-        replaced.set_function(lambda: pool.restarts)
+        self._registry.register(_Replaced(pool))
 
     def count(self, route: str, code: int, seconds: float) -> None:
         """One request that is over."""

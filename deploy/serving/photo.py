@@ -43,9 +43,11 @@ class PhotoProcess:
     After an error that ended the process, `is_alive` is False.
     """
 
-    def __init__(self, start: multiprocessing.context.ForkServerContext, folder: str, max_pixels: int):
+    def __init__(
+        self, start: multiprocessing.context.ForkServerContext, folder: str, max_pixels: int, max_elements: int
+    ):
         theirs, self._pipe = start.Pipe()
-        self._process = start.Process(target=serve, args=(theirs, folder, max_pixels), daemon=True)
+        self._process = start.Process(target=serve, args=(theirs, folder, max_pixels, max_elements), daemon=True)
         self._process.start()
         theirs.close()
         self.timeout_s = 60.0
@@ -97,19 +99,19 @@ class PhotoProcess:
         return reply, answer
 
 
-def serve(pipe: Connection, folder: str, max_pixels: int) -> None:
+def serve(pipe: Connection, folder: str, max_pixels: int, max_elements: int) -> None:
     """The process: answers until the other side closes."""
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business, which closes this
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders complain of every byte, and clients would fill the log
     cv2.setNumThreads(1)
-    studio = Studio(folder, max_pixels)
+    desk = Desk(folder, max_pixels, max_elements)
     with contextlib.suppress(EOFError, OSError):
         while True:
             request, raw = json.loads(pipe.recv_bytes()), pipe.recv_bytes()
             try:
-                reply, answer = studio.answer(request, raw)
+                reply, answer = desk.answer(request, raw)
             except Refusal as error:
                 reply, answer = {"status": error.status, "error": str(error)}, b""
             except MemoryError:
@@ -122,18 +124,19 @@ def serve(pipe: Connection, folder: str, max_pixels: int) -> None:
 
 
 @dataclass
-class Studio:
+class Desk:
     """The work of the process, one photograph at a time."""
 
     folder: str
     max_pixels: int
+    max_elements: int
     _image: np.ndarray | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 
         self._config = read_deploy_yaml(self.folder)
-        self._pipeline, self._colors = self._config.pipeline(), self._config.colors()
+        self._pipeline, self._colors = self._config.pipeline(self.max_elements), self._config.colors()
 
     def answer(self, request: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         """A reply and what comes with it. Raises Refusal, or whatever a library does about the picture."""
@@ -149,14 +152,15 @@ class Studio:
 
     def _prepare(self, data: bytes) -> np.ndarray:
         from paddleseg_ext_runtime.errors import DataError
+        from paddleseg_ext_runtime.image_pipeline import TooLargeError
         from paddleseg_ext_runtime.reading import TooManyPixelsError, decode_image
 
         if not _STARTS.match(data):
             raise Refusal(415, "the body is no picture: send a JPEG, PNG or WebP file as it is")
         try:
             self._image = decode_image(data, "the picture", self._config.channels, self.max_pixels)
-            tensor, self._steps = self._pipeline.prepare(self._image)
-        except TooManyPixelsError as error:
+            tensor, self._steps = self._pipeline.prepare(self._image)  # which refuses what is too large for it
+        except (TooManyPixelsError, TooLargeError) as error:
             raise Refusal(413, str(error)) from error
         except DataError as error:
             raise Refusal(400, str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -27,6 +28,7 @@ class Worker:
 
     def __init__(self, model: ModelProcess, photo: PhotoProcess):
         self.model, self.photo = model, photo
+        self.deadline = math.inf  # of time.monotonic; a process that is not done by then is killed
 
     @property
     def is_alive(self) -> bool:
@@ -35,6 +37,7 @@ class Worker:
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """The graph's first output. Raises Refusal: 400 when it refuses the tensor, 503 when its process ended."""
+        self.model.timeout_s = self._left()
         try:
             return self.model.run(tensor)[0]
         except ConversionError as error:
@@ -44,9 +47,18 @@ class Worker:
                 raise Refusal(400, f"the model cannot take an input of the shape {list(tensor.shape)}") from error
             raise Refusal(503, "the model's process has ended; it is being replaced") from error
 
-    def limit(self, seconds: float) -> None:
-        """Until when the next calls must be done; a process that is not is killed."""
-        self.model.timeout_s = self.photo.timeout_s = max(seconds, 0.001)
+    def prepare(self, data: bytes | bytearray) -> np.ndarray:
+        """As `PhotoProcess.prepare`."""
+        self.photo.timeout_s = self._left()
+        return self.photo.prepare(data)
+
+    def finish(self, output: np.ndarray, result: str) -> tuple[bytes, str]:
+        """As `PhotoProcess.finish`."""
+        self.photo.timeout_s = self._left()
+        return self.photo.finish(output, result)
+
+    def _left(self) -> float:
+        return min(max(self.deadline - time.monotonic(), 0.001), threading.TIMEOUT_MAX)
 
     def kill(self) -> None:
         """Ends both at once, from any thread."""
@@ -114,20 +126,25 @@ class Pool:
 
     def close(self) -> None:
         """Lets no more in, and ends the workers when they are done with what they compute now."""
-        with self._changed:
-            self._is_closing = True
-            left = [self._jobs.popleft() for _ in range(len(self._jobs))]
-            self._changed.notify_all()
-        for job in left:
+        for job in self._take_all():
             job.future.cancel()
         for thread in self._threads:
             thread.join()
 
     def kill(self) -> None:
-        """Ends all processes at once; whoever waits for them gets a Refusal."""
-        self._is_closing = True
+        """Ends all processes at once; whoever waits for them, or for a turn, is told so."""
+        for job in self._take_all():
+            job.future.cancel()
         for worker in filter(None, self._workers):
             worker.kill()
+
+    def _take_all(self) -> list[_Job]:
+        """Lets no more in; returns what waits, which nobody else will begin."""
+        with self._changed:
+            self._is_closing = True
+            left = [self._jobs.popleft() for _ in range(len(self._jobs))]
+            self._changed.notify_all()
+        return left
 
     def _count_down(self, job: _Job) -> None:
         with self._changed:
@@ -162,9 +179,9 @@ class Pool:
     @staticmethod
     def _do(job: _Job, worker: Worker) -> None:
         try:
-            if (left := job.deadline - time.monotonic()) <= 0:
+            if job.deadline <= time.monotonic():
                 raise Refusal(503, "the request waited too long")
-            worker.limit(left)
+            worker.deadline = job.deadline
             job.future.set_result(job.work(worker))
         except BaseException as error:
             job.future.set_exception(error)

@@ -39,6 +39,12 @@ class ModelInfo:
     output_dtype: str
     output_shape: Sequence[int | None]
 
+    def answer_bytes(self, input_shape: Sequence[int]) -> int:
+        """At most, for an input [N, C, H, W]: open lengths are those of the input."""
+        ends = (input_shape[0], *(len(self.output_shape) - 3) * (1,), *input_shape[2:])
+        lengths = [end if length is None else length for length, end in zip(self.output_shape, ends, strict=True)]
+        return math.prod(lengths) * np.dtype(self.output_dtype).itemsize
+
     def metadata(self) -> dict[str, Any]:
         """As `GET /v2/models/NAME` gives it."""
         return {

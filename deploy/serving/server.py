@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paddleseg_ext_runtime.command import run as run_command
+from paddleseg_ext_runtime.flags import counted, positive
 
 if TYPE_CHECKING:
     import socket
@@ -39,40 +40,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--engine", choices=RUNTIMES, help="onnx where model.onnx is there, else paddle")
     add("--name", help="of the model in the protocol; the folder's by default")
     add("--host", default="127.0.0.1", help="0.0.0.0 lets everybody in who can reach this machine")
-    add("--port", type=_counted(0), default=8000, help="0: any that is free, printed when ready")
-    add("--workers", type=_counted(1), default=1, help="requests computed at once, each in processes of its own")
-    add("--threads", type=_counted(1), default=1, help="of each worker")
-    add("--queue", type=_counted(0), default=32, help="requests that may wait for a worker")
-    add("--max_body_mb", type=_positive, default=32, help="of a request, unpacked too")
-    add("--max_json_mb", type=_positive, default=8, help="of the JSON in it")
-    add("--max_megapixels", type=_positive, default=16, help="of a photograph, by its header")
-    add("--max_elements", type=_counted(1), default=8 * _MB, help="of the tensor the model is given")
-    add("--max_batch", type=_counted(1), default=16, help="images in a tensor, where the graph takes any number")
-    add("--max_connections", type=_counted(1), default=256)
-    add("--memory_mb", type=_positive, default=512, help="bodies and answers, of all requests together")
-    add("--read_seconds", type=_positive, default=20, help="for a header, a body, or 64 kB of an answer")
-    add("--timeout", type=_positive, default=30, help="seconds a request may wait and be computed")
-    add("--drain_seconds", type=_positive, default=30, help="for requests under way when the server is stopped")
+    add("--port", type=counted(0), default=8000, help="0: any that is free, printed when ready")
+    add("--workers", type=counted(1), default=1, help="requests computed at once, each in processes of its own")
+    add("--threads", type=counted(1), default=1, help="of each worker")
+    add("--queue", type=counted(0), default=32, help="requests that may wait for a worker")
+    add("--max_body_mb", type=positive, default=32, help="of a request, unpacked too")
+    add("--max_json_mb", type=positive, default=8, help="of the JSON in it")
+    add("--max_megapixels", type=positive, default=16, help="of a photograph, by its header")
+    add("--max_elements", type=counted(1), default=8 * _MB, help="of the tensor the model is given")
+    add("--max_batch", type=counted(1), default=16, help="images in a tensor, where the graph takes any number")
+    add("--max_connections", type=counted(1), default=256)
+    add("--memory_mb", type=positive, default=512, help="bodies and answers, of all requests together")
+    add("--read_seconds", type=positive, default=20, help="for a header, a body, or 64 kB of an answer")
+    add("--timeout", type=positive, default=30, help="seconds a request may wait and be computed")
+    add("--drain_seconds", type=positive, default=30, help="for requests under way when the server is stopped")
     return parser.parse_args(argv)
-
-
-def _counted(least: int) -> type:
-    def count(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) < 2**31):
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
-        return int(text)
-
-    return count
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return value
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,10 +72,10 @@ def serve(args: argparse.Namespace) -> None:
 
     from running import listen, return_memory, run
 
-    from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+    from paddleseg_ext_runtime.deploy_yaml import exported_folder, read_deploy_yaml
 
     config = read_deploy_yaml(args.config)
-    folder = Path(args.config) if Path(args.config).is_dir() else Path(args.config).parent
+    folder = exported_folder(args.config)
     limits = limits_of(args)
     return_memory()
     with listen(args.host, args.port) as listener:
@@ -127,7 +109,7 @@ def _where(listener: socket.socket) -> str:
 
 
 def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: Limits) -> tuple[Service, str]:
-    """The service with its workers started and tried, and one line about it."""
+    """The service with its workers started and the model tried, and one line about it."""
     from app import Service
     from photo import PhotoProcess, context
     from pool import Pool, Worker
@@ -142,7 +124,7 @@ def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: L
     def start() -> Worker:
         model = ModelProcess(RUNTIMES[engine], folder, args.threads, _LOAD_S)
         try:
-            photo: PhotoProcess = PhotoProcess(forkserver, str(folder), limits.pixels)
+            photo: PhotoProcess = PhotoProcess(forkserver, str(folder), limits.pixels, limits.elements)
         except BaseException:
             model.close()
             raise
@@ -169,23 +151,39 @@ def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: L
 
 
 def try_out(pool: Pool, config: DeployConfig) -> np.ndarray:
-    """What the model gives for a scene; a model that cannot compute is known before it is served."""
+    """What the model gives for a scene. Raises ConversionError for one that cannot compute, before it is served."""
     import time
 
+    from limits import Refusal
+
     from paddleseg_ext_runtime import verify
+    from paddleseg_ext_runtime.errors import ConversionError
 
     tensor = verify.check_input(verify.check_shapes(config.input_shape)[0], config.transforms)
     scene = Path(verify.__file__).with_name("check_scene.jpg").read_bytes()
 
     def work(worker: Worker) -> np.ndarray:
-        output = worker.model.run(tensor)[0]
-        if len(tensor) == 1:
-            worker.photo.finish(worker.model.run(worker.photo.prepare(scene))[0][0], "json")
+        output = worker.run(tensor)
+        if len(tensor) == 1 and (prepared := _prepared(worker, scene)) is not None:
+            worker.finish(worker.run(prepared)[0], "json")
         return output
 
-    deadline = time.monotonic() + _LOAD_S
-    outputs = [job.result() for job in [pool.submit(work, deadline) for _ in range(pool.count)]]
-    return outputs[0]
+    try:
+        return pool.submit(work, time.monotonic() + _LOAD_S).result()
+    except Refusal as error:
+        raise ConversionError(f"the model cannot be served: {error}") from error
+
+
+def _prepared(worker: Worker, scene: bytes) -> np.ndarray | None:
+    """None where limits or transforms do not admit this picture: there may be others."""
+    from limits import Refusal
+
+    try:
+        return worker.prepare(scene)
+    except Refusal as error:
+        if error.status == 503:
+            raise
+        return None
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from paddleseg_ext_runtime.deploy_yaml import DeployConfig, describe_labels, wri
 from paddleseg_ext_runtime.errors import ConfigError, ConversionError
 from paddleseg_ext_runtime.exported import DEPLOY_FILE, INFO_FILE, MODEL_FILE, ONNX_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.log import get_logger
+from paddleseg_ext_runtime.run_model import harmful_passes
 from paddleseg_ext_runtime.runtimes import outputs_for
 from paddleseg_ext_runtime.verify import Agreement, Checked, check_input, check_shapes, compare
 
@@ -85,6 +86,7 @@ def export(
             )
         config = _describe(wrapped, input_shape, expected[0].shape, transforms or [])
         config = replace(config, num_classes=num_classes, labels=describe_labels(num_classes, class_names))
+        config = replace(config, harmful_passes=harmful_passes(str(folder / MODEL_FILE)))
         write_deploy_yaml(config, folder)
         # The description goes first and comes last: with it stands what it describes, even after a kill in between.
         for name in (DEPLOY_FILE, ONNX_FILE):  # an ONNX file there is of another graph

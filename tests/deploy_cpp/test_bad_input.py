@@ -215,7 +215,11 @@ def test_an_onnx_file_for_paddle(segment, model, photo, tmp_path):
 def endless(program, model, photo, out):
     """The program at work, and the process that does it."""
     command = [program, "--config", model, "--image_path", photo, "--save_dir", out, "--repeats", "1000000"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A test run in the background of a shell ignores SIGINT, and so would what it starts.
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     children = f"/proc/{process.pid}/task/{process.pid}/children"
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline:

@@ -60,7 +60,7 @@ def test_one_photograph_one_mask(program, monkeypatch, tmp_path, capsys):
     assert code == 0
     rows = json.loads(figures.read_text())
     assert [(row["on"], row["images"], row["pixels"]) for row in rows] == [
-        ("photographs", 1, 61 * 93), ("validation", 2, 2 * 64 * 96),
+        ("photographs", 1, 61 * 93), ("photographs, resized", 1, 61 * 93), ("validation", 2, 2 * 64 * 96),
     ]  # fmt: skip
     assert all(value >= 0.999 for row in rows for value in row["equal"].values()) and len(rows[0]["equal"]) == 7
     assert all(row["equal"]["cpp = paddle_inference"] == 1 for row in rows)

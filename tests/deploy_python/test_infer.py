@@ -1,5 +1,6 @@
 """deploy/python: the scripts give predict.py's masks, in batches, from videos, and say what is wrong."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_a_video_that_is_cut_off(exported, tmp_path):
         "infer.py", "--config", exported / "none", "--image_path", tmp_path / "cut.mp4", "--save_dir", tmp_path / "out",
         code=DATA,
     )  # fmt: skip
-    assert "is no video OpenCV can read to its end" in done.stderr and not list((tmp_path / "out").iterdir())
+    assert "is no video OpenCV can read" in done.stderr and not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -152,11 +153,11 @@ def test_a_video_that_is_cut_off(exported, tmp_path):
     [
         (["--image_path", "{photographs}", "--config", "nowhere"], MODEL, "deploy.yaml is missing"),
         (["--image_path", "nowhere", "--config", "{none}"], DATA, "no image, folder or list at nowhere"),
-        (["--image_path", "{photographs}", "--config", "{none}", "--batch_size", "0"], MODEL, "takes at least 1"),
+        (["--image_path", "{photographs}", "--config", "{none}", "--batch_size", "0"], USAGE, "no whole number from 1"),
         (
             ["--image_path", "{photographs}", "--config", "{vim_exact}", "--batch_size", "2"],
             MODEL,
-            "batches of 1; tools",
+            "batches of 1, --batch_size is 2",
         ),
         (["--image_path", "{photographs}", "--config", "{none}", "--enable_mkldnn", "yes"], USAGE, "neither True nor"),
         (["--image_path", "{photographs}", "--config", "{none}", "--custom_color", "1"], USAGE, "R G B triples"),
@@ -167,6 +168,36 @@ def test_bad_input(arguments, code, said, exported, photographs, tmp_path):
     arguments = [text.format(**places) for text in arguments]
     assert said in run("infer.py", *arguments, "--save_dir", tmp_path / "out", code=code).stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_sources_are_kept(exported, photographs, tmp_path):
+    folder = tmp_path / "photographs"
+    shutil.copytree(photographs, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    done = run("infer.py", "--config", exported / "none", "--image_path", folder, "--save_dir", folder, code=USAGE)
+    assert "would take its place; choose another --save_dir" in done.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*.png")} == before
+
+
+def test_flags_of_paddleseg(exported, photographs, tmp_path):
+    common = ("--config", exported / "none", "--image_path", photographs / "a.jpg", "--save_dir", tmp_path)
+    run("infer.py", *common, "--precision", "fp32", "--with_argmax", "True", "--model_name", "x", "--use_trt", "False")
+    done = run("infer.py", *common, "--use_trt", "True", code=USAGE)
+    assert "infer_onnx_trt.py takes it from ONNX Runtime" in done.stderr
+
+
+def test_names_and_kind_of_deploy_yaml(exported, photographs, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(exported / "none", model)
+    for ending in ("pdmodel", "pdiparams"):
+        (model / f"model.{ending}").rename(model / f"inference.{ending}")
+    text = (model / "deploy.yaml").read_text().replace("model: model.", "model: inference.")
+    (model / "deploy.yaml").write_text(text.replace("params: model.", "params: inference."))
+    common = ("--config", model, "--image_path", photographs / "a.jpg", "--save_dir", tmp_path / "out")
+    run("infer.py", *common)
+    (model / "deploy.yaml").write_text(text.replace("output_kind: scores", "output_kind: labels"))
+    done = run("infer_onnx.py", *common, code=MODEL)
+    assert "the graph gives scores, deploy.yaml says labels" in done.stderr
 
 
 def test_a_missing_graph(exported, photographs, tmp_path):

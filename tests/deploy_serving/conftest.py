@@ -61,8 +61,12 @@ class Server:
 
     def pids_of(self, what):
         """Those of its processes whose command line holds `what`, but for itself."""
-        lines = {pid: Path(f"/proc/{pid}/cmdline") for pid in self.pids - {self.process.pid}}
-        return sorted(pid for pid, path in lines.items() if path.exists() and what in path.read_text())
+        found = []
+        for pid in sorted(self.pids - {self.process.pid}):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if what in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.append(pid)
+        return found
 
     @property
     def models(self):

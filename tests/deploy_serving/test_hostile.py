@@ -18,7 +18,6 @@ pytestmark = pytest.mark.system
 
 
 AT_ONCE, BATCH = 12, 120
-WARM_UP = 120
 MOST_GROWTH_MB = 100
 SILENCE_S = 45
 
@@ -100,13 +99,13 @@ def check(start, levels_folder, photos, tensor, count, body_mb):
     server = start("--config", levels_folder, "--max_body_mb", body_mb, "--read_seconds", 3, "--workers", 1)
     attacker = Attacker(5, (photos / "a.jpg").read_bytes(), body_mb * MB)
     expected = good_answer(server, tensor)
-    _, problems = attack(server, attacker, WARM_UP)
+    assert server.ask("/predict", (photos / "b.png").read_bytes())[0] == 200
     before, workers = server.rss_mb(), server.models
-    given, more = attack(server, attacker, count - WARM_UP)
+    given, problems = attack(server, attacker, count)
     time.sleep(1)
     grown = server.rss_mb() - before
     print(f"{count} requests; {grown:.1f} MB of growth over {before:.0f};", dict(sorted(given.items())))
-    assert not problems + more
+    assert not problems
     assert server.models == workers, "a model's process was replaced"
     assert grown < MOST_GROWTH_MB
     assert "Traceback" not in server.said and "defect" not in server.said, server.said[-3000:]
@@ -120,11 +119,6 @@ def good_answer(server, tensor):
         return infer(client, tensor)
 
 
-def test_300_hostile_requests(start, levels_folder, photos, tensor):
-    check(start, levels_folder, photos, tensor, 300, body_mb=4)
-
-
-@pytest.mark.matrix
 @pytest.mark.timeout(1500)
 def test_5000_hostile_requests(start, levels_folder, photos, tensor):
     check(start, levels_folder, photos, tensor, 5000, body_mb=32)

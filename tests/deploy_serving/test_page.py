@@ -1,5 +1,6 @@
 """The page in a real browser: Debian's Chromium, without a window."""
 
+import base64
 import json
 import os
 import shutil
@@ -101,6 +102,24 @@ def test_a_photograph_and_its_labels(page, server, scene):
     assert page.part("facts").text.startswith("200 × 150 pixels · model ") and " ms" in page.part("facts").text
     if path := os.environ.get("PAGE_SCREENSHOT"):
         page.browser.save_screenshot(path)
+
+
+DROP = """
+const bytes = Uint8Array.from(atob(arguments[0]), (char) => char.charCodeAt(0));
+const transfer = new DataTransfer();
+transfer.items.add(new File([bytes], "scene.png", { type: "image/png" }));
+for (const kind of ["dragover", "drop"]) {
+  const event = new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
+  document.body.firstElementChild.dispatchEvent(event);
+}
+"""
+
+
+def test_a_photograph_that_is_dropped(page, server, scene):
+    page.browser.execute_script(DROP, base64.b64encode(scene.read_bytes()).decode())
+    page.wait(page.is_done)
+    mask = cv2.imdecode(np.frombuffer(server.ask("/predict", scene.read_bytes())[2], "uint8"), cv2.IMREAD_COLOR)
+    assert page.pixel(77, 31) == [*mask[31, 77, ::-1].tolist(), 255]
 
 
 def test_one_class_by_keyboard_and_the_opacity(page, scene):

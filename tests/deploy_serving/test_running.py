@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,10 +53,10 @@ def metric(server, name):
 def test_a_killed_process_is_replaced(small, photo, process):
     """The model's, and the one that reads pictures; between requests nobody notices."""
     until(lambda: is_ready(small), "a worker")
-    replaced, right = metric(small, "segmentation_workers_replaced"), small.ask("/predict", photo)
+    replaced, right = metric(small, "segmentation_workers_replaced_total"), small.ask("/predict", photo)
     victim = small.pids_of(process)[-1]  # of the forkserver's, the one it has forked
     os.kill(victim, signal.SIGKILL)
-    until(lambda: metric(small, "segmentation_workers_replaced") == replaced + 1, "another worker")
+    until(lambda: metric(small, "segmentation_workers_replaced_total") == replaced + 1, "another worker")
     assert victim not in small.pids_of(process)
     again = small.ask("/predict", photo)
     assert right[0] == again[0] == 200 and right[2] == again[2]
@@ -68,6 +69,7 @@ def test_a_crash_costs_one_request(small, photo):
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(small.ask, "/predict", photo)
         until(lambda: metric(small, "segmentation_active_requests") == 2, "the request")  # and the one for the metrics
+        time.sleep(1)  # one that a worker has not begun would be given to the next
         os.kill(model, signal.SIGKILL)
         status, headers, body = asked.result()
     assert status == 503 and headers["Retry-After"] == "1"
@@ -170,13 +172,13 @@ def test_a_request_that_does_not_end_is_cut_off(impatient, photo):
     """The last test of this server."""
     server, (model,) = impatient, impatient.models
     os.kill(model, signal.SIGSTOP)
-    with ThreadPoolExecutor(1) as threads:
-        asked = threads.submit(server.ask, "/predict", photo)
-        until(lambda: metric(server, "segmentation_active_requests") == 2, "the request")
+    with ThreadPoolExecutor(2) as threads:  # one is computed, the other waits
+        asked = [threads.submit(server.ask, "/predict", photo) for _ in range(2)]
+        until(lambda: metric(server, "segmentation_active_requests") == 3, "the requests")
         assert server.stop(signal.SIGINT) == 128 + signal.SIGINT
-        assert asked.result()[0] == 503
+        assert [one.result()[0] for one in asked] == [503] * 2
     until(lambda: not os.path.exists(f"/proc/{model}"), "the end of the model's process")
-    assert "error: 1 request was cut off" in server.said and "Traceback" not in server.said
+    assert "error: 2 requests were cut off" in server.said and "Traceback" not in server.said
 
 
 def run(*flags):

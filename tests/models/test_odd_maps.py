@@ -1,4 +1,4 @@
-"""Maps of odd height and width under Paddle-Lite, which takes scales from sizes where Paddle takes them from the model."""
+"""Maps of odd height and width under Paddle-Lite, which takes from their sizes what Paddle is told by a scale."""
 
 import paddle
 import pytest

@@ -10,8 +10,10 @@ from paddleseg.cvlibs import manager
 from paddleseg.transforms import Compose
 
 from paddleseg_ext.core.inference import restore_size
+from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError, DataError
-from paddleseg_ext_runtime.image_pipeline import ImagePipeline, Step
+from paddleseg_ext_runtime.image_pipeline import ImagePipeline, Step, TooLargeError
+from paddleseg_ext_runtime.label_map import palette
 from paddleseg_ext_tools.scenes import make_scene
 
 NORMALIZE = {"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -140,3 +142,39 @@ def test_what_cannot_be_executed_is_refused(entry, said):
 def test_padding_smaller_than_the_picture():
     with pytest.raises(DataError, match=r"67x45 \(width x height\) before Padding to 60x60"):
         ImagePipeline([{"type": "Padding", "target_size": [60, 60]}]).prepare(np.zeros((45, 67, 3)))
+
+
+def test_an_image_that_would_grow_too_large():
+    """150x1 pixels, of which the short side is to be 512."""
+    pipeline = ImagePipeline([{"type": "ResizeByShort", "short_size": 512}], max_elements=10_000_000)
+    with pytest.raises(TooLargeError, match=r"150x1 \(width x height\) would become one of 76800x512"):
+        pipeline.prepare(np.zeros((1, 150, 3)))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("transforms: 5", "transforms and labels must be lists"),
+        ("transforms: [{type: [a]}]", "must be a mapping with a type"),
+        ("input_shape: [1, true, 4, 4]", "needed is N C H W"),
+        ("labels: [{name: a, color: '#ff'}]", "needed is #rrggbb"),
+        ("labels: [{name: a}]", "is not a deploy.yaml"),
+        ("color_order: CMYK", "color_order is 'CMYK'"),
+        ("output_kind: 7", "output_kind is 7"),
+    ],
+)
+def test_descriptions_that_are_wrong(line, said, tmp_path):
+    (tmp_path / "deploy.yaml").write_text(f"Deploy:\n  {line}\n")
+    with pytest.raises(ConversionError, match=said):
+        read_deploy_yaml(tmp_path).pipeline()
+
+
+def test_a_description_of_paddleseg(tmp_path):
+    (tmp_path / "deploy.yaml").write_text(
+        "Deploy:\n  input_shape: [-1, 3, -1, -1]\n  model: model.pdmodel\n  params: model.pdiparams\n"
+        "  output_dtype: float32\n  output_op: none\n  transforms: [{type: Normalize}]\n"
+    )
+    config = read_deploy_yaml(tmp_path / "deploy.yaml")
+    assert config.input_shape == [None, 3, None, None] and config.channels == 3
+    assert (config.num_classes, config.output_kind, config.labels) == (0, "", [])
+    assert (config.colors() == palette()).all()

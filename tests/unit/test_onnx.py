@@ -13,7 +13,9 @@ from paddleseg_ext.deploy.onnx_export import export_onnx
 from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
 from paddleseg_ext.models.layers.resize import resize
 from paddleseg_ext_runtime.errors import ConversionError
-from paddleseg_ext_runtime.runtimes import RUNTIMES, measure
+from paddleseg_ext_runtime.runtimes import measure
+
+RUNTIMES = ("paddle_inference", "onnxruntime")
 
 
 class Small(paddle.nn.Layer):

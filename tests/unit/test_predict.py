@@ -83,10 +83,10 @@ def test_an_overlay_of_a_grey_picture():
     assert drawn.shape == (2, 3, 3) and (drawn == 60).all()
 
 
-@pytest.mark.parametrize("content", ["", "notes.pdf\n"])
+@pytest.mark.parametrize("content", ["", "notes.pdf\n", "x" * 5000, "a\0b.png"])
 def test_lists_without_images(tmp_path, content):
     (tmp_path / "list.txt").write_text(content)
-    with pytest.raises(DataError, match=r"names no image|which is no image"):
+    with pytest.raises(DataError, match=r"names no image|which is no image|neither an image nor"):
         list_pictures(tmp_path / "list.txt")
     with pytest.raises(DataError, match="no image, folder or list at"):
         list_pictures(tmp_path / "nothing")

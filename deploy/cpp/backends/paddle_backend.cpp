@@ -35,8 +35,7 @@ std::shared_ptr<paddle_infer::Predictor> load(const Graph& graph) {
   config.DisableGpu();
   config.DisableGlogInfo();
   config.SetCpuMathLibraryNumThreads(graph.threads);
-  // It miscomputes attention written as reshape, transpose and matmul, as PaddleSeg's models have it.
-  config.pass_builder()->DeletePass("reshape_transpose_matmul_mkldnn_fuse_pass");
+  for (const std::string& name : graph.harmful_passes) config.pass_builder()->DeletePass(name);
   return paddle_infer::CreatePredictor(config);
 }
 

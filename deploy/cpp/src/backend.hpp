@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tensor.hpp"
 
@@ -16,6 +17,7 @@ struct Graph {
   std::filesystem::path model;   // .pdmodel, or what else the runtime reads
   std::filesystem::path params;  // of a .pdmodel; other formats ignore it
   int threads = 1;
+  std::vector<std::string> harmful_passes;  // that Paddle Inference must be kept from
 };
 
 class Backend {

@@ -84,6 +84,7 @@ DeployConfig interpret(const YAML::Node& root, const fs::path& folder) {
   config.output_kind = one_of(deploy, "output_kind", "", std::array{"", "labels", "scores"});
   config.num_classes = deploy.get("num_classes", 0);
   config.is_rgb = one_of(deploy, "color_order", "RGB", std::array{"RGB", "BGR"}) == "RGB";
+  config.harmful_passes = deploy.get("harmful_passes", config.harmful_passes);
   read_labels(deploy.find("labels"), deploy, config.palette);
   const YAML::Node transforms = deploy.find("transforms");
   if (!transforms || transforms.IsNull()) return config;

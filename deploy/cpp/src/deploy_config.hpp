@@ -19,6 +19,9 @@ struct DeployConfig {
   std::string output_kind;           // "labels", "scores", or empty: as the graph's output says
   int num_classes = 0;               // 0: not told
   bool is_rgb = true;                // the order of colours the graph takes
+  // Of a graph whose exporter did not look: all that are known to miscompute some.
+  std::vector<std::string> harmful_passes = {"reshape_transpose_matmul_mkldnn_fuse_pass",
+                                             "conv_activation_mkldnn_fuse_pass"};
   std::vector<Transform> transforms;
   Palette palette = paddleseg_palette();
 };

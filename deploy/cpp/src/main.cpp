@@ -39,11 +39,19 @@ void check_writable(const fs::path& folder) {
   if (!is_writable) throw Error(Exit::kUsage, "cannot write to " + folder.string() + "; choose another --save_dir");
 }
 
+void keep_source(const Picture& picture, const fs::path& save_dir) {
+  std::error_code none;
+  if (fs::equivalent(save_dir / picture.mask, picture.path, none)) {
+    throw Error(Exit::kUsage, "the mask of " + picture.path.string() + " would take its place; choose another --save_dir");
+  }
+}
+
 // Parameters lie in a file of their own beside a .pdmodel, under the same name when it is not deploy.yaml's.
 Graph choose_graph(const DeployConfig& config, const Arguments& arguments) {
-  if (arguments.graph.empty()) return {config.model, config.params, arguments.threads};
-  if (arguments.graph.extension() != ".pdmodel") return {arguments.graph, {}, arguments.threads};
-  return {arguments.graph, fs::path(arguments.graph).replace_extension(".pdiparams"), arguments.threads};
+  if (arguments.graph.empty()) return {config.model, config.params, arguments.threads, config.harmful_passes};
+  if (arguments.graph.extension() != ".pdmodel") return {arguments.graph, {}, arguments.threads, {}};
+  const auto params = fs::path(arguments.graph).replace_extension(".pdiparams");
+  return {arguments.graph, params, arguments.threads, DeployConfig{}.harmful_passes};
 }
 
 Segmented segment_picture(const Segmenter& segmenter, const Picture& picture, const Arguments& arguments,
@@ -72,6 +80,7 @@ void write_json(const Report& report, const Arguments& arguments) {
 void run(const Arguments& arguments) {
   DeployConfig config = read_deploy_config(arguments.config);
   const std::vector<Picture> pictures = list_pictures(arguments.image_path);
+  for (const Picture& picture : pictures) keep_source(picture, arguments.save_dir);
   check_writable(arguments.save_dir);
   cv::setNumThreads(arguments.threads);
 

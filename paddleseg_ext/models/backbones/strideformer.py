@@ -34,8 +34,8 @@ class AggregatedAttention(nn.Layer):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """features: [B, C0, H/8, W/8], [B, C1, H/16, W/16], [B, C2, H/32, W/32] -> [B, out, H/16, W/16]."""
         x8, x16, x32 = features
-        # PaddleSeg interpolates bilinearly by a scale of 0.5, which is the mean of four pixels also where an odd last row
-        # is left over. Paddle-Lite takes the scale from the sizes, and samples odd maps elsewhere.
+        # PaddleSeg interpolates by a scale of 0.5, which is the mean of four pixels, an odd last row left over.
+        # Paddle-Lite would take the scale from the sizes, and sample odd maps elsewhere.
         x8 = F.avg_pool2d(x8, kernel_size=2)
         x16 = resize_like(x16, x8)
         gate = self.act_embedding_list[0](x8) * self.act_embedding_list[1](x16)
