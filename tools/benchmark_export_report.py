@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -53,8 +54,17 @@ def conditions(args: argparse.Namespace, network: Network) -> dict[str, str]:
         "graph": f"{config.output_op}, input {config.input_shape}",
         "compared on": f"{len(network.photographs)} photographs",
         "timed": f"{network.photograph.name}, {args.threads} threads, {args.repeats} runs after {args.warmup}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the end",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the end",
     }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def written(rows: Sequence[Row], facts: dict[str, str]) -> dict[str, str]:
@@ -67,7 +77,11 @@ def markdown(rows: Sequence[Row], facts: dict[str, str]) -> str:
     found = [cells(row) for row in rows]
     lines = [f"| {' | '.join(found[0])} |", f"|{'---|' * len(found[0])}"]
     lines += [f"| {' | '.join(one.values())} |" for one in found]
-    lines += ["", "Milliseconds are of the model alone, on one photograph; memory is of the whole process."]
+    lines += [
+        "",
+        "Milliseconds are of the model alone, on one photograph; in C++ with copying its input and output. Memory is of "
+        "the whole process. Paddle-Lite runs one thread here.",
+    ]
     if any(row.key in LOSSY for row in rows):
         lines += ["Weights of 8 bits change the network: their labels need not be equal."]
     lines += ["", *(f"- {row.title}: {' '.join(row.error.split())}" for row in rows if row.error)]

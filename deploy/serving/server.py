@@ -8,6 +8,7 @@ README.md beside it has the routes, the limits and what happens when it is stopp
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config", required=True, help="an exported folder, or its deploy.yaml")
     add("--engine", choices=RUNTIMES, help="onnx where model.onnx is there, else paddle")
-    add("--name", help="of the model in the protocol; the folder's by default")
+    add("--name", type=_name, help="of the model in the protocol; the folder's by default")
     add("--host", default="127.0.0.1", help="0.0.0.0 lets everybody in who can reach this machine")
     add("--port", type=counted(0), default=8000, help="0: any that is free, printed when ready")
     add("--workers", type=counted(1), default=1, help="requests computed at once, each in processes of its own")
@@ -55,6 +56,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--timeout", type=positive, default=30, help="seconds a request may wait and be computed")
     add("--drain_seconds", type=positive, default=30, help="for requests under way when the server is stopped")
     return parser.parse_args(argv)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be part of a route: letters, digits and . _ - can")
+    return text
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,11 +5,14 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import paddle
 import pytest
-from deploy_cpp.conftest import BACKENDS, NORMALIZE, input_shape, transforms
+from deploy_cpp.conftest import BACKENDS, NORMALIZE, Levels, input_shape, transforms
 from deploy_cpp.expected import labels_of_labels, labels_of_scores, prepare, restore
+from paddle.nn import functional as F
 from PIL import Image
 
+from paddleseg_ext.core.export import export
 from paddleseg_ext.deploy.output_ops import LABEL_OPS
 from paddleseg_ext_runtime.deploy_yaml import describe_labels, read_deploy_yaml, write_deploy_yaml
 from paddleseg_ext_runtime.label_map import palette, write_labels
@@ -141,6 +144,31 @@ def test_a_yaml_of_paddleseg(segment, model, photo, tmp_path, levels, mask_of):
     segment("--config", model, "--image_path", photo, "--save_dir", tmp_path / "out")
     expected = labels_of_scores(levels, prepare(photo, [{"type": "Normalize"}]))
     assert (mask_of(tmp_path / "out" / "photo.png") == expected).mean() >= MIN_EQUAL
+
+
+class Gate(Levels):
+    """An activation behind another, as BiSeNetV1 has it: one of oneDNN's fusions would leave the relu out."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = paddle.nn.Conv2D(3, 1, 3, padding=1, bias_attr=False)
+
+    def logits(self, x):
+        return Levels.logits(self, x * F.sigmoid(F.relu(self.gate(x))))
+
+
+@pytest.mark.parametrize("says", ["as exported", "nothing"])
+def test_no_fusion_that_miscomputes(segment, photos, mask_of, tmp_path, says):
+    paddle.seed(1)
+    network, folder = Gate(), tmp_path / "gate"
+    folder.mkdir()
+    config = export(network, "none", [None, 3, None, None], folder, 32, [NORMALIZE]).config
+    assert len(config.harmful_passes) == 2
+    if says == "nothing":
+        text = (folder / "deploy.yaml").read_text()
+        (folder / "deploy.yaml").write_text("\n".join(line for line in text.splitlines() if "_pass" not in line))
+    segment("--config", folder, "--image_path", photos, "--save_dir", tmp_path / "out")
+    check(photos, tmp_path / "out", mask_of, lambda path: labels_of_scores(network, prepare(path, [NORMALIZE])))
 
 
 def test_onnx(segment, exported, photos, mask_of, tmp_path):

@@ -47,8 +47,14 @@ def test_help(segment):
     assert "--image_path PATH" in segment("--help").stdout
 
 
+def test_sources_are_kept(segment, model, photo):
+    before = photo.read_bytes()
+    done = segment("--config", model, "--image_path", photo, "--save_dir", photo.parent, code=USAGE)
+    assert "would take its place; choose another --save_dir" in message(done) and photo.read_bytes() == before
+
+
 def test_a_backend_that_was_not_built(segment, model, photo, tmp_path):
-    arguments = ("--config", model, "--image_path", photo, "--save_dir", tmp_path, "--backend", "tensorrt")
+    arguments = ("--config", model, "--image_path", photo, "--save_dir", tmp_path / "out", "--backend", "tensorrt")
     assert "no backend tensorrt was built; there is openvino paddle" in message(segment(*arguments, code=USAGE))
 
 
@@ -249,6 +255,6 @@ def test_ctrl_c(program, model, photo, tmp_path):
 def test_a_backend_that_cannot_be_loaded(program, model, photo, tmp_path):
     copy = shutil.copy(program, tmp_path / "segment")
     (tmp_path / "libsegment_broken.so").write_text("no library")
-    command = [copy, "--config", model, "--image_path", photo, "--save_dir", tmp_path, "--backend", "broken"]
+    command = [copy, "--config", model, "--image_path", photo, "--save_dir", tmp_path / "out", "--backend", "broken"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == RUNTIME and "cannot load the backend broken: " in message(done)
