@@ -79,7 +79,7 @@ def markdown(rows: Sequence[Row], facts: dict[str, str]) -> str:
     lines += [f"| {' | '.join(one.values())} |" for one in found]
     lines += [
         "",
-        "Milliseconds are of the model alone, on one photograph; in C++ with copying its input and output. Memory is of "
+        "Milliseconds are of the model alone, on one photograph; in C++ with copying in and out. Memory is of "
         "the whole process. Paddle-Lite runs one thread here.",
     ]
     if any(row.key in LOSSY for row in rows):
