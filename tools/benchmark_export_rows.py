@@ -24,7 +24,7 @@ from paddleseg_ext_runtime.errors import DataError, PaddleSegExtError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import IGNORE, read_image, read_label
-from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS
+from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS, normalisation
 from paddleseg_ext_tools.export import resolve_output_op
 from paddleseg_ext_tools.formats import Counts, Format, Timing
 from paddleseg_ext_tools.probe import probe
@@ -165,9 +165,7 @@ def _photograph(path: str | None, shape: list[int | None], work: Path) -> Path:
 
 def _make_weights(model: paddle.nn.Layer, config: Config, photograph: Path, shape: list[int | None]) -> None:
     """Weights that give the timed photograph about fifteen classes."""
-    transforms = config.val_dataset_cfg.get("transforms") or []
-    normalize = next((item for item in transforms if item.get("type") == "Normalize"), {})
-    mean, std = (np.broadcast_to(np.float32(normalize.get(key, 0.5)), 3) for key in ("mean", "std"))
+    mean, std = normalisation(config.val_dataset_cfg.get("transforms") or [])
     image = read_image(photograph)
     height, width = (fixed or now for fixed, now in zip(shape[2:], image.shape, strict=False))
     picture = cv2.resize(image, (width, height))[:, :, ::-1] / 255

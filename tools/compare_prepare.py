@@ -25,6 +25,7 @@ from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import read_image
+from paddleseg_ext_runtime.verify import normalisation
 from paddleseg_ext_tools.compare_rows import Failed, System
 from paddleseg_ext_tools.complexity import Complexity, measure_complexity
 from paddleseg_ext_tools.probe import probe
@@ -106,7 +107,7 @@ def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:
     config = Config(system.config, opts=list(system.opts))
     builder = Builder(config)
     model = builder.build_untrained_model()
-    mean, std = _normalisation(config)
+    mean, std = normalisation(config.val_dataset_cfg.get("transforms") or [])
     array = ((picture.astype("float32") / 255 - mean) / std).transpose(2, 0, 1)[None]
     array = np.ascontiguousarray(array, "float32")
     miou = images = None
@@ -127,12 +128,6 @@ def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:
         probe(model, config.num_classes, paddle.to_tensor(array), mean, std)
     model.eval()
     return _Network(model, config, array, measure_complexity(model, COUNTED_AT), miou, images)
-
-
-def _normalisation(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    transforms = config.val_dataset_cfg.get("transforms") or []
-    normalize = next((item for item in transforms if item.get("type") == "Normalize"), {})
-    return tuple(np.broadcast_to(np.float32(normalize.get(key, 0.5)), 3) for key in ("mean", "std"))
 
 
 def _export(system: System, network: _Network, folder: Path) -> Prepared:

@@ -54,12 +54,18 @@ def check_shapes(input_shape: Sequence[int | None]) -> list[list[int]]:
     return [[batch or 1, channels, height or h, width or w] for h, w in sizes]
 
 
+def normalisation(transforms: Sequence[dict], channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation [C] of the values from 0 to 1, as `Normalize` of a yaml's transforms has them."""
+    normalize = next((item for item in transforms if item.get("type") == "Normalize"), {})
+    mean, std = (np.resize(np.asarray(normalize.get(key, 0.5), "float32"), channels) for key in ("mean", "std"))
+    return mean, std
+
+
 def check_input(shape: Sequence[int], transforms: Sequence[dict]) -> np.ndarray:
     """A scene [B, C, H, W], normalised as the model's images are: noise would leave most logits in a tie."""
     batch, channels, height, width = shape
     image = cv2.resize(cv2.imread(str(_SCENE))[:, :, ::-1], (width, height))[:, :, np.arange(channels) % 3]
-    normalize = next((item for item in transforms if item.get("type") == "Normalize"), {})
-    mean, std = (np.resize(np.asarray(normalize.get(key, 0.5), "float32"), channels) for key in ("mean", "std"))
+    mean, std = normalisation(transforms, channels)
     array = ((image / 255.0 - mean) / std).transpose(2, 0, 1)
     return np.repeat(array[np.newaxis].astype("float32"), batch, axis=0)
 
