@@ -70,7 +70,7 @@ def _table(comparison: Comparison, table: str) -> dict:
         "pareto": figures.pareto(comparison, table),
         "bars": figures.bars(comparison, table),
         "counting": counting(rows),
-        "notes": [_code(comparison.catalogue.notes[note]) for note in comparison.notes(table)],
+        "notes": [_code(note) for note in comparison.notes(table)],
         "source": comparison.catalogue.sources[published.source]["title"] if published else "",
     }
 

@@ -63,10 +63,15 @@ class Comparison:
         return list(dict.fromkeys(phone["column"] for row in self.rows for phone in row.system.phone))
 
     def notes(self, table: str) -> list[str]:
-        """The keys of the notes to a table, its own first."""
-        published = self.catalogue.tables.get(table)
-        of_rows = [note for row in self.tables()[table] for note in row.published.notes]
-        return list(dict.fromkeys([*(published.notes if published else ()), *of_rows]))
+        """The notes to a table, its own first; those to its rows name them."""
+        published, texts = self.catalogue.tables.get(table), self.catalogue.notes
+        names: dict[str, list[str]] = {}
+        for row in self.tables()[table]:
+            for note in row.published.notes:
+                names.setdefault(note, []).append(row.name)
+        own = published.notes if published else ()
+        of_rows = [f"{', '.join(rows)}: {texts[note]}" for note, rows in names.items() if note not in own]
+        return [*(texts[note] for note in own), *of_rows]
 
 
 def miou(row: Row) -> tuple[float | None, bool]:
@@ -220,7 +225,7 @@ def markdown(comparison: Comparison) -> str:
         lines += [f"## {comparison.title(table)}", "", f"| {' | '.join(shown)} |", f"|{'---|' * len(shown)}"]
         lines += [f"| {' | '.join(_escaped(row[name]) for name in shown)} |" for row in found]
         lines += ["", *(f"- {line}" for line in counting(rows))]
-        lines += [*(f"- {comparison.catalogue.notes[note]}" for note in comparison.notes(table)), ""]
+        lines += [*(f"- {note}" for note in comparison.notes(table)), ""]
     lines += [f"{line}\n" for line in explanations(comparison)]
     if wrong := problems(comparison):
         lines += ["## Not to be used", "", *(f"- {line}" for line in wrong), ""]

@@ -67,6 +67,13 @@ def test_a_row_in_words(sota):
     assert "(" not in cells(by_name(sota)["LR-ASPP"], sota)["Paddle-Lite, ms"]
 
 
+def test_a_note_names_its_rows_unless_it_is_the_tables(sota):
+    notes = sota.notes("sota")
+    assert notes[0] == sota.catalogue.notes[sota.catalogue.tables["sota"].notes[0]]
+    assert f"LR-ASPP: {sota.catalogue.notes['lraspp-params']}" in notes
+    assert len(notes) == len({*notes})
+
+
 def test_a_measured_miou_is_not_compared_with_a_published_one(sota):
     rows = by_name(sota)
     rows["PP-MobileSeg-Tiny"].system.prepared = prepared(1_000_000, miou=37.5)
