@@ -23,13 +23,14 @@ def attach_phone_results(systems: Sequence[System], folder: str | Path) -> None:
     """Fills `phone` of each system that a result in `folder` (JSON files, sought below it) belongs to.
 
     A result belongs to a system when its model has the system's slug, as exports in `models/` are named, or the name
-    of the config and the same output op. Raises DataError when there is no result at all or a file is not one.
+    of the config and the same output op. Of several with the same conditions the last counts: a valid one, the newest.
+    Raises DataError when there is no result at all or a file is not one.
     """
     results = [_read(path) for path in sorted(Path(folder).rglob("*.json"))]
     results = [result for result in results if result is not None]
     if not results:
         raise DataError(f"no result of deploy/lite/benchmark.py in {folder}; --phone_results takes its --json_dir")
-    for result in results:
+    for result in sorted(results, key=lambda result: (result["valid"], result["measured_at"])):
         owners = [system for system in systems if _belongs(result, system)]
         for system in owners:
             system.phone.append(result)
@@ -38,8 +39,8 @@ def attach_phone_results(systems: Sequence[System], folder: str | Path) -> None:
 
 
 def _belongs(result: dict[str, Any], system: System) -> bool:
-    is_same_op = result["output_op"] in (None, system.output_op)
-    return result["model"] == system.slug or (result["model"] == system.config.stem and is_same_op)
+    name = result["model"]
+    return name == system.slug or (name == system.config.stem and result["output_op"] == system.output_op)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

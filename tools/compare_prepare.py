@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import paddle
 
-from paddleseg_ext.core.export import export
+from paddleseg_ext.core.export import export, with_output_op
 from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.val import evaluate
 from paddleseg_ext.cvlibs.config import Builder, Config
-from paddleseg_ext.deploy.decoder_logits import with_logits
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.deploy.output_ops import scaled_size
+from paddleseg_ext.models.layers.resize import resize
 from paddleseg_ext.weights import load_weights
 from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.log import get_logger
@@ -44,7 +44,8 @@ class Prepared:
     """An exported system. `array` [1, 3, H, W] is the picture, `output` what the network itself makes of it.
 
     `classes_kept` is how many classes the output op interpolates on it, None for ops without labels; `labels` how many
-    classes the label map holds. `miou` in percent is None where nothing was evaluated.
+    classes the label map holds. `miou` in percent and `evaluated_on`, which says on what, are None where nothing was
+    evaluated.
     """
 
     folder: Path
@@ -56,7 +57,7 @@ class Prepared:
     classes_kept: int | None
     labels: int | None
     miou: float | None
-    images: int | None
+    evaluated_on: str | None
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,10 @@ class _Network:
     model: nn.Layer
     config: Config
     array: np.ndarray
+    test_scale: float
     complexity: Complexity
     miou: float | None
-    images: int | None
+    evaluated_on: str | None
 
 
 def read_picture(path: str | None, size: Sequence[int]) -> np.ndarray:
@@ -110,7 +112,9 @@ def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:
     mean, std = normalisation(config.val_dataset_cfg.get("transforms") or [])
     array = ((picture.astype("float32") / 255 - mean) / std).transpose(2, 0, 1)[None]
     array = np.ascontiguousarray(array, "float32")
-    miou = images = None
+    test = InferenceOptions.from_dict(config.test_config)
+    scale = test.single_scale()
+    miou = evaluated_on = None
     if system.weights:
         load_weights(model, system.weights)
         root = config.val_dataset_cfg.get("dataset_root")
@@ -122,23 +126,26 @@ def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:
         else:
             dataset = builder.build_checked_dataset("val_dataset")
             get_logger().info("%s: validation on %d images", system.slug, len(dataset))
-            metrics = evaluate(model, dataset, InferenceOptions.from_dict(config.test_config), num_workers=1)
-            miou, images = 100 * metrics.miou, len(dataset)
+            metrics = evaluate(model, dataset, test, num_workers=1)
+            miou, evaluated_on = 100 * metrics.miou, f"{len(dataset):,} images of {root}"
     else:
-        probe(model, config.num_classes, paddle.to_tensor(array), mean, std)
+        seen = paddle.to_tensor(array)
+        seen = seen if scale == 1.0 else resize(seen, scaled_size(picture.shape[:2], scale))
+        probe(model, config.num_classes, seen, mean, std)
     model.eval()
-    return _Network(model, config, array, measure_complexity(model, COUNTED_AT), miou, images)
+    return _Network(model, config, array, scale, measure_complexity(model, COUNTED_AT), miou, evaluated_on)
 
 
 def _export(system: System, network: _Network, folder: Path) -> Prepared:
     config, array = network.config, network.array
     folder.mkdir(parents=True, exist_ok=True)
     transforms = config.val_dataset_cfg.get("transforms")
-    export(network.model, system.output_op, array.shape, folder, config.num_classes, transforms)
-    model = with_logits(network.model, array)
-    op = OUTPUT_OPS[system.output_op](model.align_corners)
+    names = {"transforms": transforms, "test_scale": network.test_scale, "class_names": config.class_names}
+    export(network.model, system.output_op, array.shape, folder, config.num_classes, **names)
+    wrapped = with_output_op(network.model, system.output_op, array, network.test_scale)
+    op = wrapped.output_op
     with paddle.no_grad():
-        logits = model.logits(paddle.to_tensor(array))
+        logits = wrapped.logits(paddle.to_tensor(array))
         output = op(logits, array.shape[2:]).numpy()
         kept = int(op.kept(logits).shape[0]) if op.is_labels else None
     return Prepared(
@@ -151,5 +158,5 @@ def _export(system: System, network: _Network, folder: Path) -> Prepared:
         classes_kept=kept,
         labels=len(np.unique(output)) if op.is_labels else None,
         miou=network.miou,
-        images=network.images,
+        evaluated_on=network.evaluated_on,
     )

@@ -53,10 +53,10 @@ class Comparison:
         return same[0] if same else None
 
     def network_ms(self, row: Row, key: str) -> float | None:
-        """The median of a row's network without its output op."""
+        """The median of a row's network without its output op, None where there is none that may be used."""
         decoder = self.decoders.get(row.system.network)
         found = decoder.latencies.get(key) if decoder else None
-        return found.median_ms if isinstance(found, Latency) else None
+        return found.median_ms if isinstance(found, Latency) and found.valid else None
 
     def phones(self) -> list[str]:
         """The devices that results came from, as columns."""
@@ -105,7 +105,8 @@ def cells(row: Row, comparison: Comparison) -> dict[str, str]:
     found = {"model": row.name, BACKBONE: row.backbone or NONE, "output op": row.system.output_op}
     found["mIoU %"] = _miou_cell(row, against)
     if prepared is None:
-        found |= {"parameters": NONE, GFLOPS: NONE, "classes kept": NONE}
+        failed = row.system.failure if not comparison.runtimes else None
+        found |= {"parameters": f"failed: {failed.message}" if failed else NONE, GFLOPS: NONE, "classes kept": NONE}
     else:
         counted = prepared.complexity
         kept = NONE if prepared.classes_kept is None else f"{prepared.classes_kept} of {prepared.num_classes}"
@@ -150,7 +151,8 @@ def _latency_cell(row: Row, key: str, against: Row | None) -> str:
     if isinstance(found, Failed):
         return f"failed: {found.message}"
     text = f"{found.median_ms:.1f}, p90 {found.p90_ms:.1f}"
-    text = _with(text, percent(found.median_ms, latency(against, key) if against else None))
+    is_comparable = against is not None and found.valid and is_valid(against, key)
+    text = _with(text, percent(found.median_ms, latency(against, key)) if is_comparable else None)
     return text if found.valid else f"{text}, {NOT_VALID}"
 
 
@@ -197,6 +199,8 @@ def explanations(comparison: Comparison) -> list[str]:
         "add batch norm and pooling. Parameters: the trainable ones.",
         "Classes kept: how many the output op interpolates on the measured picture. The cost of `vim` depends on it.",
     ]
+    measured = {row.name: row.system.prepared.evaluated_on for row in comparison.rows if miou(row)[1]}
+    lines += [f"The mIoU of {name} was measured here, on {data}." for name, data in measured.items()]
     if probed:
         lines.append(
             "Rows without a checkpoint run on weights made for timing: batch norms set from drawn scenes, the "
@@ -260,6 +264,7 @@ def flat(row: Row, comparison: Comparison) -> dict[str, Any]:
         found |= {**counted, "size": "x".join(map(str, counted["size"])), "gflops": prepared.complexity.gflops}
         found["params_rule"] = explain(row.published.params, prepared.complexity) if row.published.params else None
         found |= {"classes_kept": prepared.classes_kept, "labels": prepared.labels}
+        found["evaluated_on"] = prepared.evaluated_on
     for key, _ in comparison.runtimes:
         measured = system.latencies.get(key)
         if isinstance(measured, Latency):
@@ -287,12 +292,16 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> str:
-    """The CSV's rows with every run of every measurement, and the conditions."""
-    rows = []
-    for row in comparison.rows:
-        measured = {
-            key: dataclasses.asdict(found) for key, found in row.system.latencies.items() if isinstance(found, Latency)
-        }
-        rows.append({**flat(row, comparison), "latencies": measured, "phone": row.system.phone})
-    content = {"conditions": dict(comparison.conditions), "rows": rows, "notes": comparison.catalogue.notes}
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    """The CSV's rows with every run of every measurement, networks alone among them, and the conditions."""
+    rows = [
+        {**flat(row, comparison), "latencies": _measured(row.system), "phone": row.system.phone}
+        for row in comparison.rows
+    ]
+    alone = {system.slug: _measured(system) for system in comparison.decoders.values()}
+    content = {"conditions": dict(comparison.conditions), "rows": rows, "networks_alone": alone}
+    return json.dumps({**content, "notes": comparison.catalogue.notes}, indent=1, allow_nan=False) + "\n"
+
+
+def _measured(system: System) -> dict[str, dict]:
+    found = system.latencies.items()
+    return {key: dataclasses.asdict(latency) for key, latency in found if isinstance(latency, Latency)}

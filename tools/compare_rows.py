@@ -15,7 +15,9 @@ from typing import Any
 from paddleseg_ext_runtime.errors import ConfigError, PaddleSegExtError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools.arguments import find_config
+from paddleseg_ext_tools.config_tables import read_counts
 from paddleseg_ext_tools.export import resolve_output_op
+from paddleseg_ext_tools.paths import resource
 from paddleseg_ext_tools.published import Catalogue, Figures, model_key, relative_config
 
 DECODER = "decoder"  # the output op that does nothing
@@ -92,20 +94,31 @@ def plan(args: argparse.Namespace, catalogue: Catalogue) -> list[Row]:
     wanted = _of_configs(args, catalogue) if args.config else _of_tables(args, catalogue)
     given = Weights(args.model_path or [])
     systems: dict[Any, System] = {}
+    counts = read_counts(resource("configs"))
     rows = []
     for row in wanted:
+        entry = catalogue.of(relative_config(row.config))
+        counted = counts.get(entry.path, {}).get("model") if entry else None
         weights = given.of(row.name, row.config, only=len(wanted) == 1)
         ops = args.output_op or [row.op]
         for op in ops:
             suffix = f", {op}" if len(ops) > 1 else ""
             system = _system(systems, row.config, op, weights, tuple(args.opts or ()))
-            latency = row.published.latency_ms if op == row.printed_op else None
-            published = replace(row.published, latency_ms=latency)
+            published = _of_this_network(row, system, counted)
+            published = replace(published, latency_ms=published.latency_ms if op == row.printed_op else None)
             against = f"{row.reference}{suffix}" if row.reference else None
             rows.append(Row(row.table, f"{row.name}{suffix}", row.backbone, row.config, system, published, against))
     given.refuse_unused([row.name for row in wanted], [row.config for row in wanted])
     _warn_of_twins(rows)
     return rows
+
+
+def _of_this_network(row: _Wanted, system: System, counted: str | None) -> Figures:
+    """What was published, if `system` is that network: yamls get edited, and --opts changes them."""
+    if system.failure is not None or counted in (None, system.network[0]):
+        return row.published
+    get_logger().warning("%s: not the network whose figures were published; they are left out", row.name)
+    return Figures()
 
 
 def _warn_of_twins(rows: Sequence[Row]) -> None:
@@ -167,9 +180,9 @@ def _system(systems: dict[Any, System], config: str, op: str, weights: str | Non
     slug, failure = f"{path.stem}-{op}", None
     try:
         loaded = Config(path, opts=list(opts))
-        # What the weights are evaluated on, and how, belongs to a row only where there are any.
-        tested = (loaded.val_dataset_cfg, loaded.test_config) if weights else loaded.val_dataset_cfg.get("transforms")
-        network = model_key(loaded.dic["model"], loaded.num_classes), str(tested), weights
+        # What the weights are evaluated on belongs to a row only where there are any.
+        data = loaded.val_dataset_cfg if weights else loaded.val_dataset_cfg.get("transforms")
+        network = model_key(loaded.dic["model"], loaded.num_classes), str((data, loaded.test_config)), weights
     except PaddleSegExtError as error:
         network, failure = str(path), Failed.by(error)
     key = network, op

@@ -22,7 +22,14 @@ from paddleseg_ext.deploy.program import StaticProgram, argument, attribute, rea
 from paddleseg_ext_runtime.errors import ConversionError
 
 MEBI = 2**20
-_CONVOLUTIONS = {"conv2d": "Output", "depthwise_conv2d": "Output", "conv2d_transpose": "Input"}
+# A convolution's filter is applied once for each number of this argument.
+_CONVOLUTIONS = {
+    "conv2d": "Output",
+    "depthwise_conv2d": "Output",
+    "deformable_conv": "Output",
+    "conv2d_transpose": "Input",
+    "depthwise_conv2d_transpose": "Input",
+}
 _PRODUCTS = {"matmul_v2": ("trans_x", "trans_y"), "bmm": ()}
 _NORM_PARAMETERS = ("Scale", "Bias", "Mean", "Variance")
 
@@ -73,6 +80,7 @@ class CountingRule:
 
 _COUNTS: tuple[tuple[str, Callable[[Complexity], int]], ...] = (
     ("trainable", lambda c: c.trainable),
+    ("trainable and running means", lambda c: c.trainable + c.statistics // 2),
     ("trainable and batch norm statistics", lambda c: c.trainable + c.statistics),
     ("batch norms folded", lambda c: c.folded),
     ("batch norms folded, position embeddings stretched", lambda c: c.deployed),
@@ -80,15 +88,24 @@ _COUNTS: tuple[tuple[str, Callable[[Complexity], int]], ...] = (
 RULES = tuple(CountingRule(counted, count, unit) for unit in (10**6, MEBI) for counted, count in _COUNTS)
 
 
+def _rounded(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}"
+
+
+def _cut_off(value: float, decimals: int) -> str:
+    return f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
+
+
 def explain(printed: str, complexity: Complexity) -> str | None:
-    """The first rule under which a published number such as "5.62" comes out, rounded or cut off; None if none does."""
+    """The first rule under which a published number such as "5.62" comes out, rounded or else cut off, or None.
+
+    With so many rules one may fit by chance.
+    """
     decimals = len(printed.partition(".")[2])
-    for rule in RULES:
-        value = rule.value(complexity)
-        if f"{value:.{decimals}f}" == printed:
-            return str(rule)
-        if f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}" == printed:
-            return f"{rule}, cut off"
+    for shortened, said in ((_rounded, ""), (_cut_off, ", cut off")):
+        for rule in RULES:
+            if shortened(rule.value(complexity), decimals) == printed:
+                return f"{rule}{said}"
     return None
 
 
@@ -125,7 +142,8 @@ def _statistics(model: nn.Layer) -> int:
 def multiply_adds(program: StaticProgram) -> tuple[int, int]:
     """Multiply-adds of the convolutions and of the matrix products in `program`, from the shapes it declares.
 
-    Raises ConversionError for a program of open size, where they have no number.
+    Raises ConversionError for a program of open size, where they have no number, and for an operator with a filter that
+    this does not know.
     """
     shapes = _shapes(program)
     conv = matmul = 0
@@ -136,6 +154,8 @@ def multiply_adds(program: StaticProgram) -> tuple[int, int]:
         elif op.type in _PRODUCTS:
             inner = shapes[argument(op, "X")][-2 if _flag(op, "trans_x") else -1]
             matmul += _volume([*shapes[argument(op, "Out")], inner], op)
+        elif any(slot.parameter == "Filter" for slot in op.inputs) or op.type in ("mul", "matmul"):
+            raise ConversionError(f"the multiply-adds of a {op.type} are not known here")
     return conv, matmul
 
 

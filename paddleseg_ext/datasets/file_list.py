@@ -1,5 +1,6 @@
 """A data set of one's own: lists of image and label files, as PaddleSeg's `type: Dataset` reads them."""
 
+from os.path import commonprefix
 from pathlib import Path
 
 from paddleseg_ext.cvlibs.registry import DATASETS, register
@@ -86,6 +87,9 @@ def _check_names(path: Path, pairs: list[Pair]) -> None:
     """
     named = [(Path(image).stem, Path(label).stem) for image, label in pairs if label is not None]
     images = {image for image, _ in named}
+    if images.isdisjoint(label for _, label in named):  # labels may have a suffix of their own, as CamVid's have
+        suffix = commonprefix([label[::-1] for _, label in named])  # noqa: RUF071  of names, not of paths
+        named = [(image, label[: len(label) - len(suffix)]) for image, label in named]
     crossed = [(image, label) for image, label in named if image != label and label in images]
     if not crossed:
         return

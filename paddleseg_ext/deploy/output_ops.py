@@ -180,13 +180,17 @@ class ExportModel(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> what the output operator returns."""
-        size = x.shape[2:]
-        if self.test_scale != 1.0:
-            x = resize(x, scaled_size(size, self.test_scale))
-        logits = self.model.logits(x)
-        if self.test_scale != 1.0 and not isinstance(self.output_op, Decoder):
-            logits = resize(logits, x.shape[2:], getattr(self.model, "align_corners", False))
-        return self.output_op(logits, size)
+        return self.output_op(self.logits(x), x.shape[2:])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """x: [B, C, H, W] -> what the output operator is given, [B, K, h, w]."""
+        if self.test_scale == 1.0:
+            return self.model.logits(x)
+        seen = resize(x, scaled_size(x.shape[2:], self.test_scale))
+        logits = self.model.logits(seen)
+        if isinstance(self.output_op, Decoder):
+            return logits
+        return resize(logits, seen.shape[2:], getattr(self.model, "align_corners", False))
 
 
 def scaled_size(size: Sequence[int], scale: float) -> list[int]:

@@ -28,7 +28,9 @@ def prepared(trainable, miou=None, kept=15, weights=PROBED):
         trainable, 50_000, trainable - 20_000, trainable - 30_000, 2_000_000_000, 1_000_000, (512, 512)
     )
     array = np.zeros((1, 3, 8, 8), "float32")
-    return Prepared(Path("models"), array, array, complexity, 150, weights, kept, kept, miou, 10 if miou else None)
+    return Prepared(
+        Path("models"), array, array, complexity, 150, weights, kept, kept, miou, "10 images of data" if miou else None
+    )
 
 
 def comparison(*argv):

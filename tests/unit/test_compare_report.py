@@ -78,6 +78,7 @@ def test_a_measured_miou_is_not_compared_with_a_published_one(sota):
     rows = by_name(sota)
     rows["PP-MobileSeg-Tiny"].system.prepared = prepared(1_000_000, miou=37.5)
     assert cells(rows["PP-MobileSeg-Tiny"], sota)["mIoU %"] == "37.50"
+    assert "The mIoU of PP-MobileSeg-Tiny was measured here, on 10 images of data." in markdown(sota)
     rows["SeaFormer-Tiny"].system.prepared = prepared(1_000_000, miou=35.25)
     assert cells(rows["PP-MobileSeg-Tiny"], sota)["mIoU %"] == "37.50 (+2.25)"
 
@@ -95,6 +96,10 @@ def test_failures_and_invalid_figures_have_their_reason(sota):
     ]
     assert cells(rows["LR-ASPP"], sota)["ONNX Runtime, ms"] == "failed: no config at a.yml"
     assert cells(rows["SeaFormer-Base"], sota)["Paddle-Lite, ms"] == "10.0, p90 15.6, not valid"
+    assert cells(rows["PP-MobileSeg-Base"], sota)["Paddle-Lite, ms"] == "132.8, p90 138.3"  # no change against it
+    untimed = replace(sota, runtimes=[])
+    assert cells(rows["LR-ASPP"], untimed)["parameters"] == "failed: no config at a.yml"
+    assert "failed" not in cells(rows["LR-ASPP"], sota)["parameters"]
     text = markdown(sota)
     assert "| failed: no Unique |" in text and "- LR-ASPP: no config at a.yml" in text
     page = Page(html(sota, PICTURE))
@@ -127,6 +132,8 @@ def test_plain_numbers(sota):
     assert content["conditions"]["Host CPU"] == "Some <CPU>"
     assert content["rows"][4]["latencies"]["onnx"]["series_ms"] == pytest.approx([85.12, 86.12, 93.12])
     assert content["rows"][4]["weights"] == "made for timing"
+    alone = content["networks_alone"]["pp_mobileseg_tiny_ade20k_512x512_80k-decoder"]
+    assert alone["lite"]["series_ms"] == [79.0, 80.0, 87.0]
 
 
 def test_both_tables_in_one_page():
@@ -214,6 +221,17 @@ def test_a_phone_result_that_is_not_valid_says_so(sota, tmp_path):
     attach_phone_results(distinct(sota.rows), tmp_path)
     assert cells(sota.rows[6], sota)["Paddle-Lite on MI 9, 1 thread, ms"] == "260.2, not valid"
     assert problems(sota) == ["PP-MobileSeg-Base: Paddle-Lite on MI 9, 1 thread not valid: throttled"]
+
+
+def test_of_several_phone_results_the_newest_valid_one_counts(sota, tmp_path):
+    stem = "pp_mobileseg_base_ade20k_512x512_80k"
+    for name, day, ms, valid in (("a", 3, 250.0, True), ("b", 2, 240.0, True), ("c", 4, 100.0, False)):
+        (tmp_path / name).mkdir()
+        given = {"measured_at": f"2026-01-0{day}T10:00:00", "median_ms": ms, "valid": valid, "invalid_reasons": ["hot"]}
+        write(tmp_path / name, model=f"{stem}-vim", output_op="vim", **given)
+    write(tmp_path, model=stem, output_op=None, median_ms=1.0)
+    attach_phone_results(distinct(sota.rows), tmp_path)
+    assert cells(sota.rows[6], sota)["Paddle-Lite on MI 9, 1 thread, ms"] == "250.0"
 
 
 @pytest.mark.parametrize("content", [None, "[1]", '{"model": "a"}', "{"])

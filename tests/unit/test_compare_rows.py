@@ -5,7 +5,7 @@ import pytest
 from paddleseg_ext_runtime.errors import ConfigError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools import compare, compare_rows
-from paddleseg_ext_tools.published import load_catalogue
+from paddleseg_ext_tools.published import Figures, load_catalogue
 
 TINY = "configs/pp_mobileseg/pp_mobileseg_tiny_ade20k_512x512_80k.yml"
 BASE = "configs/pp_mobileseg/pp_mobileseg_base_ade20k_512x512_80k.yml"
@@ -92,10 +92,19 @@ def test_weights_belong_to_rows(given, expected):
     assert {number: row.system.weights for number, row in enumerate(rows) if row.system.weights} == expected
 
 
-def test_weights_are_evaluated_as_their_own_config_says():
+def test_a_test_resolution_makes_another_system():
     halves = [f"configs/pp_liteseg/pp_liteseg_stdc1_cityscapes_1024x512_scale{scale}_160k.yml" for scale in (0.5, 0.75)]
-    assert len(compare_rows.distinct(plan("--config", *halves))) == 1
-    assert len(compare_rows.distinct(plan("--config", *halves, "--model_path", *(f"{half}=w" for half in halves)))) == 2
+    assert len(compare_rows.distinct(plan("--config", *halves))) == 2
+
+
+def test_a_changed_network_has_no_published_figures(caplog, monkeypatch):
+    monkeypatch.setattr(get_logger(), "propagate", True)
+    config = TINY
+    assert plan("--config", config)[0].published.miou["single"] == 36.39
+    assert plan("--config", config, "--opts", "iters=10")[0].published.miou["single"] == 36.39
+    assert not caplog.records
+    assert plan("--config", config, "--opts", "model.head_use_dw=True")[0].published == Figures()
+    assert "not the network whose figures were published" in caplog.text
 
 
 def test_the_same_network_without_weights_is_pointed_out(caplog, monkeypatch):

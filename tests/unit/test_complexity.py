@@ -106,7 +106,7 @@ RULES = {
     "ablation/vim_strideformer_base_ade20k_512x512_80k.yml": f"{DEPLOYED}, {MEBI}",
     "ablation/vim_strideformer_aam_base_ade20k_512x512_80k.yml": f"{DEPLOYED}, {MEBI}",
     "seaformer/seaformer_tiny_ade20k_512x512_160k.yml": f"{EVERYTHING}, {MEBI}",
-    "seaformer/seaformer_base_ade20k_512x512_160k.yml": None,
+    "seaformer/seaformer_base_ade20k_512x512_160k.yml": "trainable and running means, in units of 10^6",
     "topformer/topformer_tiny_ade20k_512x512_160k.yml": f"{EVERYTHING}, in units of 10^6",
     "topformer/topformer_base_ade20k_512x512_160k.yml": None,
     "mobileseg/mobileseg_mobilenetv3_ade20k_512x512_160k.yml": f"trainable, {MEBI}",

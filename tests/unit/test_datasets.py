@@ -148,3 +148,16 @@ def test_a_list_that_slipped_is_pointed_out(camvid, caplog, monkeypatch):
     (camvid / "train.txt").write_text("\n".join([slipped[0], *lines[1:]]))
     read_camvid(camvid)
     assert "pairs 1 of 4 images with the label of another one" in caplog.text
+
+
+def test_a_slipped_list_is_seen_behind_a_suffix_of_the_labels(camvid):
+    lines = (camvid / "train.txt").read_text().splitlines()
+    images, labels = zip(*(line.split() for line in lines), strict=True)
+    renamed = [label.replace(".png", "_L.png") for label in labels]
+    for old, new in zip(labels, renamed, strict=True):
+        (camvid / old).rename(camvid / new)
+    (camvid / "train.txt").write_text("\n".join(map(" ".join, zip(images, renamed, strict=True))))
+    assert len(read_camvid(camvid)) == 4
+    (camvid / "train.txt").write_text("\n".join(map(" ".join, zip(images[:-1], renamed[1:], strict=True))))
+    with pytest.raises(DataError, match="pairs 2 of 3 images with the label of another one"):
+        read_camvid(camvid)
