@@ -27,7 +27,7 @@ cpp: setup ## the C++ program build/cpp/segment, from the wheels in .venv (deplo
 test: setup ## the tests, without those of `make system` and `make matrix`
 	@$(PY) -m pytest -q $(workers) -m "not matrix and not system"
 
-system: setup ## the C++ program, the server under attack, its page in a browser (Debian packages: .ci/run names them)
+system: setup ## the C++ program, the server under attack, its page in a browser, all faults of a phone (.ci/run names the Debian packages)
 	@$(PY) -m pytest -q $(workers) -m "system and not matrix"
 
 check: setup ## lint, format, spelling, architecture

@@ -72,6 +72,7 @@ def main() -> int:
         code = _measure(args, work)
         folder = work / "lite_json"
         results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*-x86-t1*.json"))]
+        results = [result for result in results if result["model"] in args.models]
     print(markdown(results))
     if args.save_json:
         rows = [{key: result[key] for key in KEPT} for result in results]
@@ -114,9 +115,13 @@ def markdown(results: Sequence[dict]) -> str:
         cells = [name, any_one["output_op"], str(any_one["outputs"][0]["labels"])]
         cells += [f"{one['nb_bytes'] / 1e6:.2f}" if one else "failed" for one in both]
         cells += [_times(one) if one else "failed" for one in both]
-        cells += [f"{100 * one['agreement']:.4f}" if one else "failed" for one in both]
+        cells += [_percent(one["agreement"]) if one else "failed" for one in both]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "not checked" if share is None else f"{100 * share:.4f}"
 
 
 def _times(one: dict) -> str:

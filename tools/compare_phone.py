@@ -58,5 +58,5 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     name = next((facts[key] for key in NAMES if facts.get(key)), result["device"])
     threads = f"{result['threads']} thread{'s' if result['threads'] != 1 else ''}"
-    precision = "" if result["precision"] == "fp32" else f", {result['precision']}"
+    precision = "" if result["precision"] in ("fp32", "as converted") else f", {result['precision']}"
     return {**result, "column": f"Paddle-Lite on {name}, {threads}{precision}"}

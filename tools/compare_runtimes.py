@@ -177,7 +177,9 @@ def _one_round(system: System, runtime: Runtime, settings: Any, measured: dict[t
 
 def summarise(system: System, measured: Sequence[Any], threads: int) -> Latency:
     """Statistics and judgement over the rounds of one system under one runtime."""
-    rounds = [_judged(one) for one in measured]
+    rounds: list[Any] = []
+    for one in measured:
+        rounds.append(_judged(one).behind(rounds))
     plan, judge, reference = lite("plan"), lite("judge"), lite("reference")
     prepared = system.prepared
     case = plan.Case(

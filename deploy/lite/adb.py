@@ -127,7 +127,8 @@ class Adb:
             )
         body, mark, rest = stdout.rpartition(f"\n{nonce} ")
         if not mark or not re.fullmatch(r"\d+\n*", rest):
-            raise self.explain(finished, "while a command ran")
+            # What the command itself printed is no word of adb's.
+            raise self.explain(finished, "while a command ran", finished.stderr)
         return Finished(finished.command, int(rest), body, finished.stderr)
 
     def transfer(self, direction: str, source: str, target: str, deadline: Deadline) -> None:
@@ -140,7 +141,8 @@ class Adb:
         if finished.timed_out:
             raise DeviceTimeout(f"{self.serial}: {direction} of {source} not done in time", hint="a larger --timeout")
         if finished.returncode != 0:
-            raise self.explain(finished, f"during the {direction} of {source}")
+            words = finished.stderr + " " + finished.stdout[-2000:]
+            raise self.explain(finished, f"during the {direction} of {source}", words)
 
     def reconnect(self, deadline: Deadline) -> None:
         """Ask the server to dial a phone on the network again; one on a cable comes back by itself."""
@@ -149,11 +151,11 @@ class Adb:
             self._call(["disconnect", self.serial], deadline)
             self._call(["connect", self.serial], deadline)
 
-    def explain(self, finished: Finished, when: str) -> DeviceError:
-        """The kind of error that adb's words mean."""
+    def explain(self, finished: Finished, when: str, of_adb: str) -> DeviceError:
+        """The kind of error that adb's words, `of_adb`, mean."""
         said = " ".join((finished.stderr + " " + finished.stdout[-2000:]).split())
         for words, kind, hint in _SAID:
-            if re.search(words, said, re.IGNORECASE):
+            if re.search(words, of_adb, re.IGNORECASE):
                 return kind(f"{self.serial}: {when}: {_shorten(said)}", hint=hint)
         said = f": {_shorten(said)}" if said else ""
         return DeviceLost(f"{self.serial}: the connection broke {when}{said}", hint=_CABLE)

@@ -64,7 +64,7 @@ def assemble(known: Circumstances, rounds: Sequence[Round], device: Device, runn
         agreement_note=agreement.note,
         valid=not reasons,
         invalid_reasons=reasons,
-        warnings=known.words + _mismatch(known, last.runtime_version) + warnings(case, rounds),
+        warnings=known.words + _words(known, rounds) + warnings(case, rounds),
         **_conditions(known, rounds, device),
     )
 
@@ -83,6 +83,7 @@ def _conditions(known: Circumstances, rounds: Sequence[Round], device: Device) -
         "min_seconds": given.min_seconds,
         "power_mode": given.power_mode,
         "affinity": given.affinity,
+        "backend": given.backend or device.target,
         "precision": case.precision,
         "cpu_per_wall": statistics.fmean(used) if used else None,
         "opt_version": known.opt_version,
@@ -105,12 +106,16 @@ def _state_row(one: Round, number: int) -> dict[str, Any]:
     row: dict[str, Any] = {"round": number, "gate": one.gate}
     for at, state in (("before", one.before), ("after", one.after)):
         row[f"temperature_{at}_c"], row[f"thermal_status_{at}"] = state.temperature_c, state.thermal_status
-        row[f"limits_{at}_khz"] = list(state.limits_khz)
+        row[f"limits_{at}_khz"] = state.limits_khz
     return row
 
 
-def _mismatch(known: Circumstances, runtime_version: str) -> tuple[str, ...]:
-    made, ran = known.opt_version, runtime_version
-    if not made or made in ran or ran in made:
-        return ()
-    return (f"the model was made by opt {made} and run by {ran}",)
+def _words(known: Circumstances, rounds: Sequence[Round]) -> tuple[str, ...]:
+    """Of two versions (benchmark_bin prints a commit; what it carries was looked for before), and of too few runs."""
+    words, last, wanted = [], rounds[-1].measurement, known.settings.min_seconds
+    if last.runtime == "paddlelite" and known.opt_version not in (None, last.runtime_version):
+        words.append(f"the model was made by opt {known.opt_version} and run by {last.runtime_version}")
+    counted = sum(one.measurement.counted_s for one in rounds)
+    if counted < wanted:
+        words.append(f"{counted:.1f} s were counted in {len(rounds)} rounds, of {wanted:g} s asked for: more --repeats")
+    return tuple(words)

@@ -26,13 +26,14 @@ from device import Device, Settings
 from errors import DataError, DeviceError, LiteError, UsageError
 from host import HostDevice
 from phone import DEFAULT_DIR, AdbDevice
-from plan import find_cases
+from plan import Case, find_cases
 from report import markdown_table
 from result import Failure, Result
 from runner import PaddleliteRunner, Runner
 from session import Options, Session
 
 PRECISIONS = ("fp32", "fp16", "int8")
+UNBOUND = 3  # the power mode that leaves threads where `taskset` put them
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     _require_writable(args.result_file, json_dir)
     shape = tuple(args.input_shape) if args.input_shape else None
     cases = find_cases(args.models_dir, args.threads, args.precision, shape)
+    _check_backend(args, optimize, cases)
     if not args.input.is_file():
         raise DataError(f"{args.input}: no such input file", hint="gen_val_txt.py makes it from a picture")
     device, runner = _open(args, on_host)
@@ -69,7 +71,7 @@ def _run(args: argparse.Namespace) -> int:
         args.result_file,
         json_dir,
         Settings(
-            1, args.warmup, args.repeats, args.min_seconds, args.timeout, args.power_mode, args.affinity,
+            1, args.warmup, args.repeats, args.min_seconds, args.timeout, _power_mode(args), args.affinity,
             backend=args.backend or "",
         ),
         rounds=args.rounds or (1 if on_host else 3),
@@ -123,6 +125,28 @@ def _check(args: argparse.Namespace, on_host: bool, optimize: str) -> None:
         raise UsageError("--optimize device is benchmark_bin's", "--optimize host")
     if on_host and wheel and (args.power_mode or args.backend):
         raise UsageError("--power_mode and --backend are benchmark_bin's", "--affinity, which works here too")
+    if args.affinity and args.power_mode not in (None, UNBOUND):
+        raise UsageError(
+            f"--affinity with --power_mode {args.power_mode}, which binds the threads to cores of its own",
+            f"--affinity alone, which goes with --power_mode {UNBOUND}",
+        )
+
+
+def _power_mode(args: argparse.Namespace) -> int:
+    bound = args.affinity and args.benchmark_bin not in ("host", "-")
+    return args.power_mode if args.power_mode is not None else UNBOUND if bound else 0
+
+
+def _check_backend(args: argparse.Namespace, optimize: str, cases: Sequence[Case]) -> None:
+    """A converted model has its kernels chosen already; a flag would only be printed."""
+    if args.backend in (None, "arm", "x86"):
+        return
+    converted = [case.model_name for case in cases if case.nb_file or case.precision == "int8"]
+    if optimize == "host" or converted:
+        what = ", ".join(converted) or "models converted here"
+        raise UsageError(
+            f"--backend {args.backend} does not act on {what}", "a Paddle program, fp32 or fp16, and --optimize device"
+        )
 
 
 def _require_writable(result_file: Path, json_dir: Path) -> None:
@@ -158,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--adb", help="the adb program ($ADB, PATH, the adbutils wheel)")
     add("--remote_dir", default=DEFAULT_DIR, help=f"folder on the phone ({DEFAULT_DIR})")
     add("--backend", help="benchmark_bin's (arm or x86, as the phone)")
-    add("--power_mode", type=int, choices=range(6), default=0, help="0 big cores, 1 little, 2 all, 3 unbound (0)")
+    add("--power_mode", type=int, choices=range(6), help="0 big cores, 1 little, 2 all, 3 none (0; 3 with --affinity)")
     add("--affinity", default="", help="big, little, all, or a mask such as 0xf0")
     add("--optimize", choices=["host", "device"], help="who runs opt (device on a phone, else host)")
     add("--opt", help="the opt program, when not beside this Python or on PATH")

@@ -12,16 +12,20 @@ if [ "$#" -lt 4 ]; then
     exit 2
 fi
 
+# $PYTHON alone when it is set; else the first that has the wheel, else the first that is new enough.
 python=
 for wanted in "import sys, paddlelite; assert sys.version_info >= (3, 9)" "import sys; assert sys.version_info >= (3, 9)"; do
-    for candidate in "${PYTHON:-}" "$here/../../.venv/bin/python" python3.10 python3 python; do
-        if [ -z "$python" ] && [ -n "$candidate" ] && "$candidate" -c "$wanted" >/dev/null 2>&1; then
+    for candidate in "${PYTHON:-$here/../../.venv/bin/python}" python3.10 python3 python; do
+        if [ -n "${PYTHON:-}" ] && [ "$candidate" != "$PYTHON" ]; then
+            continue
+        fi
+        if [ -z "$python" ] && "$candidate" -c "$wanted" >/dev/null 2>&1; then
             python=$candidate
         fi
     done
 done
 if [ -z "$python" ]; then
-    echo "error: no Python of at least 3.9 found" >&2
+    echo "error: no Python of at least 3.9 found${PYTHON:+: $PYTHON is none}" >&2
     echo "  Try: PYTHON=/path/to/python" >&2
     exit 2
 fi

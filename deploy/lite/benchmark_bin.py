@@ -18,6 +18,7 @@ from device import Device, Measurement, Settings
 from errors import (
     BadOutput,
     DataError,
+    DeviceError,
     DeviceFull,
     DeviceReadOnly,
     LiteError,
@@ -83,13 +84,25 @@ class BenchmarkBin(Runner):
         try:
             flags = self._model_flags(case, nb_file, deadline) + self._flags(case, source, output, settings)
             place = {"LD_LIBRARY_PATH": posixpath.dirname(program)}
+            self._check_threads(settings)
             mask = self.device.affinity_mask(settings.affinity)
             bound = ["taskset", f"{mask:x}"] if mask else []
             finished = self.device.run([*bound, program, *flags], deadline, self.device.workplace(), place)
-            entry = check_run(case.model_name, finished, settings)
+            entry = check_run(case.model_name, finished, self._conditions(settings))
             return self._measurement(case, entry, finished, output, deadline)
         finally:
             self.device.remove(output)
+
+    def _check_threads(self, settings: Settings) -> None:
+        """Paddle-Lite takes fewer threads than asked for, and prints the number asked for."""
+        cores = self.device.bound_cores(settings.power_mode, settings.affinity)
+        if cores is not None and settings.threads > cores:
+            where = f"--affinity {settings.affinity}" if settings.affinity else f"--power_mode {settings.power_mode}"
+            raise DeviceError(
+                f"{settings.threads} threads asked for; {where} gives them {cores} cores",
+                f"at most {cores} threads",
+                "--power_mode 2 takes all cores",
+            )
 
     def _push_input(self, input_file: Path, tensor: Tensor, deadline: Deadline) -> str:
         if input_file.suffix != ".npy":
@@ -115,6 +128,13 @@ class BenchmarkBin(Runner):
             "input_shape": ",".join(map(str, case.input_shape or ())),
             "input_data_path": source,
             "output_data_path": output,
+            **self._conditions(settings),
+        }
+        return [f"--{name}={value}" for name, value in flags.items()]
+
+    def _conditions(self, settings: Settings) -> dict[str, str]:
+        """The flags that it prints again."""
+        named = {
             "backend": settings.backend or self.device.target,
             "cpu_precision": "fp16" if settings.precision == "fp16" else "fp32",
             "threads": settings.threads,
@@ -122,7 +142,7 @@ class BenchmarkBin(Runner):
             "warmup": settings.warmup,
             "repeats": settings.repeats,
         }
-        return [f"--{name}={value}" for name, value in flags.items()]
+        return {key: str(value) for key, value in named.items()}
 
     def _measurement(
         self, case: Case, entry: LogEntry, finished: Finished, output: str, deadline: Deadline
@@ -170,8 +190,8 @@ class BenchmarkBin(Runner):
         return tensor.reshape(shape)
 
 
-def check_run(name: str, finished: Finished, settings: Settings) -> LogEntry:
-    """The log entry of a run that can be believed.
+def check_run(name: str, finished: Finished, asked: dict[str, str]) -> LogEntry:
+    """The log entry of a run that can be believed; `asked` are flags that it prints.
 
     Raises:
         LiteError: the kind of RunnerFailed (or DeviceFull, DeviceReadOnly) its words mean.
@@ -187,10 +207,12 @@ def check_run(name: str, finished: Finished, settings: Settings) -> LogEntry:
         why = last_words(finished.stderr)
         raise BadOutput(f"{name}: benchmark_bin ended with exit code 0 and without its times: {why}", "init to avg")
     entry = entries[0]
-    runtime, times = entry.sections.get("Runtime", {}), entry.times_ms
-    for key, asked in (("repeats", settings.repeats), ("threads", settings.threads), ("warmup", settings.warmup)):
-        if runtime.get(key) != str(asked):
-            raise BadOutput(f"{name}: benchmark_bin ran with {key} {runtime.get(key)}", f"{key} {asked}, as asked for")
+    printed = {**entry.sections.get("Runtime", {}), **entry.sections.get("Backend", {})}
+    for key, value in asked.items():
+        found = printed.get(key.replace("cpu_precision", "cpu precision"))
+        if found != value:
+            raise BadOutput(f"{name}: benchmark_bin ran with {key} {found}", f"{key} {value}, as asked for")
+    times = entry.times_ms
     if not times["min"] - 0.001 <= times["avg"] <= times["max"] + 0.001:  # three digits are printed
         raise BadOutput(f"{name}: min {times['min']}, avg {times['avg']}, max {times['max']} cannot be")
     if not entry.sections.get("Model", {}).get("output tensor 0 elem num", "").isdigit():

@@ -49,12 +49,6 @@ def find_opt(named: str | None = None) -> Path:
     return Path(found)
 
 
-def opt_version(opt: Path, timeout_s: float = 30) -> str:
-    """What `opt --version` prints, `unknown` when it prints nothing."""
-    lines = run_child([str(opt), "--version"], timeout_s).stdout.split()
-    return lines[-1] if lines else "unknown"
-
-
 def convert(
     model_file: Path,
     param_file: Path,

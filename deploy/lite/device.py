@@ -73,13 +73,13 @@ class State:
     """How the device is at one moment; None where it does not say.
 
     `temperature_c` is the hottest sensor near the processor, `thermal_status` Android's (0 none, 1 light, 2
-    moderate, …), `limits_khz` each core's highest allowed frequency, `facts` everything as text.
+    moderate, …), `limits_khz` the highest allowed frequency by core, `facts` everything as text.
     """
 
     temperature_c: float | None = None
     thermal_status: int | None = None
     battery_percent: float | None = None
-    limits_khz: tuple[int, ...] = ()
+    limits_khz: dict[int, int] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
 
 
@@ -101,7 +101,7 @@ class Device(ABC):
         """Facts that do not change during a run: brand or processor, system, versions."""
 
     @abstractmethod
-    def state(self) -> State:
+    def state(self, deadline: Deadline | None = None) -> State:
         """What may change between before and after: load, clock, temperature, battery."""
 
     @abstractmethod
@@ -135,6 +135,10 @@ class Device(ABC):
     @abstractmethod
     def affinity_mask(self, asked: str) -> int:
         """The mask of cores that `big`, `little` or a number such as 0xf0 means here; 0 for all."""
+
+    def bound_cores(self, power_mode: int, affinity: str) -> int | None:
+        """How many cores Paddle-Lite's threads may use under these settings; None where this is not known."""
+        return None
 
 
 def parse_mask(asked: str) -> int | None:

@@ -45,7 +45,7 @@ class HostDevice(Device):
         version = paddlelite_version()
         return {**facts, "paddlelite": version} if version else facts
 
-    def state(self) -> State:
+    def state(self, deadline: Deadline | None = None) -> State:
         """Load averages over 1, 5 and 15 minutes."""
         return State(facts={"load average": " ".join(f"{load:.2f}" for load in os.getloadavg())})
 

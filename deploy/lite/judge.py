@@ -10,7 +10,6 @@ from plan import Case
 from reference import Agreement
 from result import percentile
 from store import Round
-from tensors import same
 
 MOST_EXTRA_CPU = 0.15  # processors at work beyond the threads asked for
 LEAST_CPU = 0.9  # processors at work per thread; below this, other work got in the way
@@ -30,7 +29,8 @@ def not_ready(state: State, base: State) -> str | None:
         above = state.temperature_c - base.temperature_c
         if above > WARM_C:
             return f"{state.temperature_c:.1f} °C, {above:.1f} more than at the start"
-    return None
+    lowered = _lowered(base, state)
+    return f"a frequency limit below that at the session's start ({lowered})" if lowered else None
 
 
 def invalid_reasons(case: Case, rounds: Sequence[Round], agreement: Agreement) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def invalid_reasons(case: Case, rounds: Sequence[Round], agreement: Agreement) -
         reasons.append("the model gave no output")
     if not all(tensor.finite() for tensor in last.outputs):
         reasons.append("the output holds NaN or infinity")
-    if any(not same(last.outputs, m.outputs) or _differ(last, m) for m in measured[:-1]):
+    if any(one.changed for one in rounds) or any(_differ(last, m) for m in measured[:-1]):
         reasons.append("the output changed from one round to the next")
     used = _processors(measured)
     if used and max(used) > case.threads + MOST_EXTRA_CPU:
@@ -61,9 +61,8 @@ def throttling(rounds: Sequence[Round]) -> list[str]:
     for number, one in enumerate(rounds, 1):
         if one.after.thermal_status:
             signs.append(f"round {number}: throttled, the phone reports thermal status {one.after.thermal_status}")
-        pairs = list(zip(one.before.limits_khz, one.after.limits_khz))
-        if any(after < before for before, after in pairs):
-            signs.append(f"round {number}: throttled, the phone lowered its frequency limit")
+        if lowered := _lowered(one.before, one.after):
+            signs.append(f"round {number}: throttled, the phone lowered its frequency limit ({lowered})")
         drift = _drift(one.measurement.series_ms)
         if drift > THROTTLED:
             signs.append(f"round {number}: its last quarter took {drift:.2f} times its first")
@@ -98,6 +97,12 @@ def _differ(one: Measurement, other: Measurement) -> bool:
     """Printed means of outputs that stayed on the device, up to their six digits."""
     pairs = zip(one.output_statistics, other.output_statistics)
     return any(a is not None and b is not None and abs(a - b) > 1e-4 * max(abs(a), abs(b), 1e-6) for a, b in pairs)
+
+
+def _lowered(before: State, after: State) -> str:
+    """The cores that may run less fast than before; one that is off says nothing."""
+    pairs = ((core, khz, after.limits_khz.get(core, khz)) for core, khz in before.limits_khz.items())
+    return ", ".join(f"cpu{core} {now} of {khz} kHz" for core, khz, now in pairs if now < khz)
 
 
 def _drift(series: Sequence[float]) -> float:

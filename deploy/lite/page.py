@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from html import escape
 
-from result import Failure, Result, percentile
+from result import Failure, Result, first_valid, percentile, ratio
 
 _STYLE = """
 :root { --ink: #1d2530; --soft: #66707c; --line: #dfe3e8; --paper: #fff; --wash: #f5f7f9; --mark: #1864ab;
@@ -69,33 +69,26 @@ def _facts(result: Result) -> str:
 
 
 def _table(outcomes: Sequence[Result | Failure]) -> str:
-    names = "model|output op|precision|threads|median|p90|min|max|mean|std|first|init|× first row|labels|agreement|"
+    names = "model|output op|precision|threads|median|p90|min|max|mean|std|first|init|× first|labels|agreement|"
     head = "".join(f"<th>{name}</th>" for name in names.split("|"))
-    first = next(one for one in outcomes if isinstance(one, Result))
+    first = first_valid(outcomes)
     rows = [_row(one, first) if isinstance(one, Result) else "" for one in outcomes]
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
-def _row(result: Result, first: Result) -> str:
-    labels = result.outputs[0].labels if result.outputs else None
+def _row(result: Result, first: Result | None) -> str:
     cells = [_cell(escape(result.model)), _cell(escape(result.output_op or "?")), _cell(result.precision)]
     cells += [_cell(str(result.threads)), _cell(f"{result.median_ms:.1f}", "main")]
     times = (result.p90_ms, result.min_ms, result.max_ms, result.mean_ms)
     times += (result.std_ms, result.first_ms, result.init_ms)
     cells += [_cell(f"{time:.1f}") for time in times]
-    cells += [_cell(f"{result.median_ms / first.median_ms:.2f}"), _cell("" if labels is None else str(labels))]
-    cells += [_cell(_agreement(result)), _cell("valid", "ok") if result.valid else _cell("not valid", "bad")]
+    cells += [_cell(ratio(result, first)), _cell("" if result.labels is None else str(result.labels))]
+    cells += [_cell(result.agreement_text), _cell("valid", "ok") if result.valid else _cell("not valid", "bad")]
     row = f"<tr>{''.join(cells)}</tr>"
     if result.valid:
         return row
     reasons = escape("; ".join(result.invalid_reasons))
     return f'{row}<tr class="why"><td colspan="{len(cells)}" class="bad">{reasons}</td></tr>'
-
-
-def _agreement(result: Result) -> str:
-    if result.agreement is None:
-        return "not checked"
-    return f"{result.agreement:.2%}" if result.agreement_kind == "equal_pixels" else f"{result.agreement:.1g} std"
 
 
 def _cell(text: str, kind: str = "") -> str:
@@ -185,7 +178,7 @@ def _conditions(result: Result) -> str:
         "rounds × counted runs": f"{result.rounds} × {result.runs // result.rounds}, after {result.warmup} to warm up",
         "medians of the rounds": ", ".join(f"{time:.1f}" for time in result.round_medians_ms),
         "spread": f"{_spread(result):.1%} standard deviation over mean",
-        "power mode": str(result.power_mode),
+        "backend, power mode": f"{result.backend}, {result.power_mode}",
         "cores": result.affinity or "as the runtime chooses",
         "input": f"{result.input_file}, {'x'.join(map(str, result.input_shape))}",
         "optimized on": result.optimized_on,

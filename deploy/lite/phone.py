@@ -61,9 +61,9 @@ class AdbDevice(Device):
         """Brand, Device, Model, Android Version and API Level first, as benchmark_bin prints them."""
         return {**self._facts, "Serial": self.adb.serial or "", "adb": self.adb_version}
 
-    def state(self) -> State:
+    def state(self, deadline: Deadline | None = None) -> State:
         """See `Device.state`; one script."""
-        deadline = Deadline(min(self.timeout_s, _STEP_S))
+        deadline = deadline or Deadline(min(self.timeout_s, _STEP_S))
         return parse_state(self._retrying(lambda: self._look(STATE_SCRIPT, deadline), deadline))
 
     def push(self, local: Path, deadline: Deadline, name: str = "", executable: bool = False) -> str:
@@ -107,7 +107,11 @@ class AdbDevice(Device):
                 temporary.unlink()
 
     def run(self, command: list[str], deadline: Deadline, cwd: str = "", env: dict[str, str] | None = None) -> Finished:
-        """See `Device.run`. The process id is written down, so that a program without an answer can be ended."""
+        """See `Device.run`. The process id is written down, so that a program without an answer can be ended.
+
+        Where a connection breaks, adbd ends the shell and not what runs in it. So whatever is left of an earlier run is
+        ended first: it would be timed along.
+        """
         mark = f"{self.remote_dir}/.pid-{secrets.token_hex(4)}"
         where = f"cd {shlex.quote(cwd)} || exit 125\n" if cwd else ""
         given = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in (env or {}).items())
@@ -115,10 +119,17 @@ class AdbDevice(Device):
         # `sh -c` because mksh has no process id of its own in a subshell: `$$` there is its parent's.
         inner = f"{where}{given}echo $$ > {mark}\nexec {words}"
         try:
-            return self.adb.shell(f"sh -c {shlex.quote(inner)}; r=$?; rm -f {mark}; exit $r", deadline)
-        except TransientError:
-            self._quietly(f"kill -9 $(cat {mark}); rm -f {mark}")
+            ended = self._end_script()
+            return self.adb.shell(f"{ended}\nsh -c {shlex.quote(inner)}; r=$?; rm -f {mark}; exit $r", deadline)
+        except (TransientError, KeyboardInterrupt, SystemExit):
+            self._quietly(self._end_script())
             raise
+
+    def _end_script(self) -> str:
+        """Ends the programs of this folder that are written down as running; a number may be another's by now."""
+        is_ours = f"grep -q {shlex.quote(self.remote_dir)} /proc/$p/cmdline"
+        each = f"p=$(cat $f) && {is_ours} && kill -9 $p; rm -f $f"
+        return f"for f in {self.remote_dir}/.pid-*; do {each}; done 2>/dev/null"
 
     def remove(self, remote: str) -> None:
         """See `Device.remove`; never anything outside `remote_dir`."""
@@ -147,6 +158,12 @@ class AdbDevice(Device):
     def affinity_mask(self, asked: str) -> int:
         """See `Device.affinity_mask`."""
         return find_mask(asked, self._frequencies)
+
+    def bound_cores(self, power_mode: int, affinity: str) -> int | None:
+        """See `Device.bound_cores`."""
+        asked = affinity or {0: "big", 1: "little"}.get(power_mode, "")
+        mask = find_mask(asked, self._frequencies) if self._frequencies else 0
+        return bin(mask).count("1") or None
 
     def _look(self, script: str, deadline: Deadline) -> str:
         """stdout of a script whose single commands may fail; complete, or an error."""

@@ -12,6 +12,7 @@ from errors import DataError
 
 MODEL_FILE = "model.pdmodel"
 PARAM_FILES = ("model.pdiparams", "mdoel.pdiparams")  # the second is the published example's misspelling
+AS_CONVERTED = "as converted"
 EXPECTED_TREE = """models_dir
       ├── pp_mobileseg_base        one folder a model, as tools/export.py writes it
       │   ├── model.pdmodel
@@ -22,7 +23,7 @@ EXPECTED_TREE = """models_dir
 
 @dataclass(frozen=True)
 class Case:
-    """One model under one setting.
+    """One model under one setting. What is converted already has the precision `AS_CONVERTED`, whatever is asked for.
 
     `model_file`/`param_file` name a Paddle program, or `nb_file` a converted one; the rest is what
     deploy.yaml says, None where it says nothing. `input_shape` is NCHW.
@@ -41,7 +42,7 @@ class Case:
 
     def key(self, target: str) -> str:
         """The name its files carry, `<model>-<target>-t<threads>`."""
-        suffix = "" if self.precision == "fp32" else f"-{self.precision}"
+        suffix = "" if self.precision in ("fp32", AS_CONVERTED) else f"-{self.precision}"
         return f"{self.model_name}-{target}-t{self.threads}{suffix}"
 
     def content_hash(self) -> str:
@@ -78,7 +79,7 @@ def find_cases(
     return [
         _case(name, files, count, precision, input_shape)
         for name, *files in found
-        for precision in precisions
+        for precision in (precisions if files[-1] is None else (AS_CONVERTED,))
         for count in threads
     ]
 

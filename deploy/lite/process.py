@@ -12,8 +12,11 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ class Deadline:
         """Seconds left, at most `most`, never below 0.05: a call with no time still fails by its own rules."""
         left = max(self._end - time.monotonic(), 0.05)
         return left if most is None else min(left, most)
+
+    def pause(self, step: Callable[[], T]) -> T:
+        """What `step` returns; the time it takes is not counted."""
+        start = time.monotonic()
+        result = step()
+        self._end += time.monotonic() - start
+        return result
 
     def passed(self) -> bool:
         """True when nothing is left."""

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from page import html_page
-from result import Failure, Output, Result, write_atomically
+from result import Failure, Output, Result, first_valid, ratio, write_atomically
 
 RULE = "-" * 17, "-" * 25  # before and after the name, as the published log has them
 PRINTED = ("Brand", "Device", "Model", "Android Version", "Android API Level")  # benchmark_bin's Device Info
 _CSV = (
-    *("model", "output_op", "device", "target", "precision", "threads", "power_mode", "affinity"),
+    *("model", "output_op", "device", "target", "backend", "precision", "threads", "power_mode", "affinity"),
     *("init_ms", "first_ms", "min_ms", "median_ms", "mean_ms", "p90_ms", "max_ms", "std_ms"),
     *("runs", "runs_per_value", "rounds", "warmup", "agreement", "agreement_kind", "valid"),
     *("runtime", "runtime_version", "opt_version", "measured_at", "key"),
@@ -47,7 +47,7 @@ def text_block(result: Result) -> str:
     sections.append(_section("Device", [f"{key}: {facts[key]}" for key in shown]))
     sections.append(_section("Model", _model_lines(result)))
     sections.append(_section("Runtime", _runtime_lines(result)))
-    sections.append(_section("Backend", [f"backend: {result.target}", f"cpu precision: {result.precision}"]))
+    sections.append(_section("Backend", [f"backend: {result.backend}", f"cpu precision: {result.precision}"]))
     sections.append(_section("Perf", _perf_lines(result)))
     sections.append(_section("More", _more_lines(result)))
     return "\n".join(sections)
@@ -60,12 +60,12 @@ def failure_block(failure: Failure) -> str:
 
 
 def markdown_table(outcomes: Sequence[Result | Failure]) -> str:
-    """One row a case; `× first row` compares medians with the first case that has a number."""
+    """One row a case; `× first` compares medians with the first valid result."""
     head = "model|output op|precision|threads|init|first|min|median|mean|p90|max|std"
-    head += "|× first row|labels|agreement|valid"
+    head += "|× first|labels|agreement|valid"
     names = head.split("|")
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
-    first = next((outcome for outcome in outcomes if isinstance(outcome, Result)), None)
+    first = first_valid(outcomes)
     lines += [_failed_row(o, len(names)) if isinstance(o, Failure) else _row(o, first) for o in outcomes]
     return "\n".join([*lines, "", _legend(outcomes), ""])
 
@@ -81,8 +81,7 @@ def csv_table(outcomes: Sequence[Result | Failure]) -> str:
         if isinstance(one, Failure):
             row += ["", "", f"{one.kind}: {' '.join(one.message.split())}"]
         else:
-            labels = one.outputs[0].labels if one.outputs else None
-            row += ["" if labels is None else labels, "; ".join(one.invalid_reasons), ""]
+            row += ["" if one.labels is None else one.labels, "; ".join(one.invalid_reasons), ""]
         writer.writerow(row)
     return stream.getvalue()
 
@@ -92,11 +91,6 @@ def _legend(outcomes: Sequence[Result | Failure]) -> str:
     if not averaged:
         return "Times in ms."
     return f"Times in ms; median, p90 and std are of means of {averaged[0]} runs (all that benchmark_bin prints)."
-
-
-def ratio(result: Result, base: Result) -> float:
-    """`result`'s median over `base`'s; only of use when both were measured in one run."""
-    return result.median_ms / base.median_ms
 
 
 def _section(name: str, lines: list[str]) -> str:
@@ -155,8 +149,7 @@ def _more_lines(result: Result) -> list[str]:
         lines += [f"{key}: {value}" for key, value in result.device_facts.items() if key not in PRINTED]
     lines += [f"affinity: {result.affinity}"] if result.affinity else []
     lines += [f"output_op: {result.output_op or 'unknown'}"]
-    labels = result.outputs[0].labels if result.outputs else None
-    lines += [f"labels in the output: {labels}"] if labels is not None else []
+    lines += [f"labels in the output: {result.labels}"] if result.labels is not None else []
     lines += [f"{key} before: {value}" for key, value in result.state_before.items()]
     lines += [f"{key} after: {value}" for key, value in result.state_after.items()]
     lines += [f"agreement: {result.agreement_note}", f"valid: {'yes' if result.valid else 'NO'}"]
@@ -172,20 +165,11 @@ def _number(value: float | None) -> str:
 def _row(result: Result, first: Result | None) -> str:
     times = (result.init_ms, result.first_ms, result.min_ms, result.median_ms)
     times += (result.mean_ms, result.p90_ms, result.max_ms, result.std_ms)
-    labels = result.outputs[0].labels if result.outputs else None
     cells = [result.model, result.output_op or "?", result.precision, str(result.threads)]
     cells += [f"{time:.1f}" for time in times]
-    cells += [f"{ratio(result, first or result):.2f}", "" if labels is None else str(labels)]
-    cells += [_agreement(result), "yes" if result.valid else "NO: " + "; ".join(result.invalid_reasons)]
+    cells += [ratio(result, first), "" if result.labels is None else str(result.labels)]
+    cells += [result.agreement_text, "yes" if result.valid else "NO: " + "; ".join(result.invalid_reasons)]
     return f"| {' | '.join(cells)} |"
-
-
-def _agreement(result: Result) -> str:
-    if result.agreement is None:
-        return "not checked"
-    if result.agreement_kind == "equal_pixels":
-        return f"{result.agreement:.3%}"
-    return f"within {result.agreement:.1g} std"
 
 
 def _failed_row(failure: Failure, columns: int) -> str:

@@ -65,6 +65,7 @@ class Result:
     min_seconds: float
     power_mode: int
     affinity: str
+    backend: str
     precision: str
     cpu_per_wall: float | None
     runtime: str
@@ -89,6 +90,18 @@ class Result:
     valid: bool
     invalid_reasons: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> int | None:
+        """Of output 0."""
+        return self.outputs[0].labels if self.outputs else None
+
+    @property
+    def agreement_text(self) -> str:
+        """For a table."""
+        if self.agreement is None:
+            return "not checked"
+        return f"{self.agreement:.4%}" if self.agreement_kind == "equal_pixels" else f"within {self.agreement:.1g} std"
 
     def to_json(self) -> str:
         """Indented JSON, the series on one line each."""
@@ -120,6 +133,16 @@ class Failure:
     exit_code: int
     kind: str = "LiteError"
     precision: str = "fp32"
+
+
+def first_valid(outcomes: Sequence[Result | Failure]) -> Result | None:
+    """What the others are compared with in a table."""
+    return next((one for one in outcomes if isinstance(one, Result) and one.valid), None)
+
+
+def ratio(result: Result, base: Result | None) -> str:
+    """`result`'s median over `base`'s; only of use when both were measured in one run."""
+    return f"{result.median_ms / base.median_ms:.2f}" if base else ""
 
 
 def summarise(series_ms: tuple[float, ...]) -> dict[str, float]:

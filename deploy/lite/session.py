@@ -17,7 +17,7 @@ from assemble import Circumstances, assemble
 from benchmark_bin import BenchmarkBin
 from convert import convert, find_opt, nb_version
 from device import Device, Settings
-from errors import DataError, DeviceError, LiteError, TransientError
+from errors import DataError, LiteError, TransientError
 from judge import not_ready
 from plan import Case
 from process import Deadline
@@ -113,8 +113,7 @@ class Session:
             self.outcomes[name] = Failure(
                 case.model_name, case.threads, str(error), error.exit_code, error.kind, case.precision
             )
-            if not isinstance(error, DeviceError):  # the model or what it is asked is not what it was
-                self.store.set_aside(name, self._key(case))
+            self.store.set_aside(name, self._key(case))
             self._write()
             self.say(f"{name}: FAILED ({error.kind}): {error}")
             gone_s = min(_GONE_S, self.options.settings.timeout_s)
@@ -190,7 +189,7 @@ class Session:
 
     def _measure(self, prepared: Prepared) -> None:
         known = prepared.known
-        prepared.rounds.append(self._round(prepared))
+        prepared.rounds.append(self._round(prepared).behind(prepared.rounds))
         self.store.keep_round(known.name, known.key, prepared.rounds)
         self._finish(prepared)
 
@@ -208,16 +207,16 @@ class Session:
         return True
 
     def _round(self, prepared: Prepared) -> Round:
-        """One process, tried again when what stopped it may pass, all within one --timeout."""
+        """One process, tried again when what stopped it may pass, all within one --timeout; cooling is not counted."""
         known, deadline = prepared.known, Deadline(prepared.known.settings.timeout_s)
         for attempt in range(1, TRIES + 1):
             try:
-                gate = self._wait_until_cool()
-                before = self.device.state()
+                gate = deadline.pause(self._wait_until_cool)
+                before = self.device.state(deadline)
                 measured = self.runner.measure_case(
                     known.case, known.nb_file, known.input_file, prepared.tensor, known.settings, deadline
                 )
-                return Round(measured, before, self.device.state(), gate)
+                return Round(measured, before, self.device.state(deadline), gate)
             except TransientError as error:
                 wait = min(self.options.reconnect_s, deadline.left())
                 if attempt == TRIES or deadline.passed():

@@ -15,17 +15,26 @@ from typing import Any
 from device import Measurement, State
 from errors import DataError
 from result import Result, write_atomically
-from tensors import Tensor, read_npy, to_npy
+from tensors import Tensor, read_npy, same, to_npy
 
 
 @dataclass(frozen=True)
 class Round:
-    """One process's figures, the device before and after it, and why it should not have started, if so."""
+    """One process's figures, the device before and after it, and why it should not have started, if so.
+
+    `changed` says that its outputs are not those of the case's first round.
+    """
 
     measurement: Measurement
     before: State
     after: State
     gate: str | None = None
+    changed: bool = False
+
+    def behind(self, earlier: Sequence[Round]) -> Round:
+        """This round as the next of `earlier`."""
+        changed = bool(earlier) and not same(earlier[0].measurement.outputs, self.measurement.outputs)
+        return dataclasses.replace(self, changed=changed)
 
 
 class Store:
@@ -64,7 +73,7 @@ class Store:
             return []
 
     def keep_round(self, name: str, key: str, rounds: Sequence[Round]) -> None:
-        """Write all `rounds` so far; the output tensors of the first stand for all, which must be equal."""
+        """Write all `rounds` so far; of the output tensors those of the first, `changed` tells of others."""
         if len(rounds) == 1:
             for index, tensor in enumerate(rounds[0].measurement.outputs):
                 write_atomically(self.folder / output_name(name, index), to_npy(tensor))
@@ -81,8 +90,8 @@ class Store:
     def _round(self, name: str, value: dict[str, Any]) -> Round:
         outputs = tuple(self._output(name, index) for index in range(value["outputs"]))
         measured = {key: tuple(v) if isinstance(v, list) else v for key, v in value["measurement"].items()}
-        states = [State(**{**value[at], "limits_khz": tuple(value[at]["limits_khz"])}) for at in ("before", "after")]
-        return Round(Measurement(**measured, outputs=outputs), *states, value["gate"])
+        states = [_state(value[at]) for at in ("before", "after")]
+        return Round(Measurement(**measured, outputs=outputs), *states, value["gate"], value["changed"])
 
     def _output(self, name: str, index: int) -> Tensor:
         return read_npy(self.folder / output_name(name, index))
@@ -93,8 +102,14 @@ def output_name(name: str, index: int) -> str:
     return f"{name}.output{index}.npy"
 
 
+def _state(value: dict[str, Any]) -> State:
+    """JSON has no numbers as keys."""
+    return State(**{**value, "limits_khz": {int(core): khz for core, khz in value["limits_khz"].items()}})
+
+
 def _plain(key: str, one: Round) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(Measurement) if field.name != "outputs"]
     measured = {name: getattr(one.measurement, name) for name in names}
     states = {"before": dataclasses.asdict(one.before), "after": dataclasses.asdict(one.after)}
-    return {"key": key, "measurement": measured, "outputs": len(one.measurement.outputs), **states, "gate": one.gate}
+    judged = {"gate": one.gate, "changed": one.changed}
+    return {"key": key, "measurement": measured, "outputs": len(one.measurement.outputs), **states, **judged}

@@ -81,7 +81,7 @@ def parse_state(text: str) -> State:
         hottest[1] if hottest else None,
         int(status[1]) if status else None,
         float(battery["level"]) if battery.get("level", "").isdigit() else None,
-        tuple(int(limits[core]) for core in sorted(limits) if limits[core].isdigit()),
+        {core: int(limits[core]) for core in sorted(limits) if limits[core].isdigit()},
         {name: value for name, value in facts.items() if value},
     )
 

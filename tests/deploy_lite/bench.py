@@ -54,5 +54,5 @@ def plugged(server: Server, folder: Path) -> Iterator[Callable[..., Daemon]]:
         yield connect
     finally:
         for phone in phones:
-            phone.stop()
+            phone.end()
             server.adb("disconnect", phone.serial)

@@ -37,7 +37,10 @@ def tensor(array, dtype="int32") -> Tensor:
 
 
 def rounds(*measured) -> list[Round]:
-    return [Round(one, State(), State()) for one in measured]
+    found: list[Round] = []
+    for one in measured:
+        found.append(Round(one, State(), State()).behind(found))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +213,10 @@ def test_agreement():
     assert not compare((tensor(np.arange(5)),), Reference((labels,), "")).good
     assert not compare((labels, labels), Reference((labels,), "")).good
     assert compare((labels,), Reference(None, "why")) == Agreement(None, None, "why")
-    assert compare((), Reference((labels,), ""), printed=(499.5, 1.0)).good
-    assert not compare((), Reference((labels,), ""), printed=(510.0, 1.0)).good
+    assert compare((), Reference((labels,), ""), printed=(499.5, 288.7)).good
+    assert not compare((), Reference((labels,), ""), printed=(510.0, 288.7)).good
+    assert not compare((), Reference((labels,), ""), printed=(499.5, 200.0)).good
+    assert compare((), Reference((tensor(np.arange(9), "int64"),), ""), printed=(1e-40, 0.0)).value is None
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_what_leaves_a_result_valid():
     ("before", "after", "gate", "said"),
     [
         (State(), State(thermal_status=2), None, "thermal status 2"),
-        (State(limits_khz=(2_800_000,)), State(limits_khz=(2_100_000,)), None, "lowered its frequency limit"),
+        (State(limits_khz={4: 28, 7: 30}), State(limits_khz={7: 21}), None, "frequency limit (cpu7 21 of 30 kHz)"),
         (State(), State(), "60.0 °C, 9.0 more than at the start", "round 1: started at 60.0 °C"),
     ],
 )
@@ -260,3 +265,6 @@ def test_the_start_gate():
     assert not_ready(cool, cool) is None and not_ready(State(), State()) is None
     assert "43.0 °C, 3.0 more" in not_ready(State(temperature_c=43.0), cool)
     assert "thermal status 1" in not_ready(State(thermal_status=1), cool)
+    fast, slow = State(limits_khz={0: 18, 7: 28}), State(limits_khz={7: 21})
+    assert "below that at the session's start (cpu7 21 of 28 kHz)" in not_ready(slow, fast)
+    assert not_ready(fast, slow) is None

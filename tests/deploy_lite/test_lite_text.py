@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from errors import DataError
 from parse import decode_label, parse_log
-from report import failure_block, markdown_table, ratio, text_block
-from result import Failure, Output, Result, percentile, summarise, write_atomically
+from report import failure_block, markdown_table, text_block
+from result import Failure, Output, Result, first_valid, percentile, ratio, summarise, write_atomically
 
 SEED_LOG = (Path(__file__).parent / "data" / "seed_log.txt").read_text()
 
@@ -40,6 +40,7 @@ def make_result(**changes) -> Result:
         "repeats": 4,
         "rounds": 1,
         "precision": "fp32",
+        "backend": "x86",
         "cpu_per_wall": 1.9,
         "runtime": "paddlelite",
         "runtime_version": "v2.13-rc",
@@ -155,7 +156,9 @@ def test_statistics():
     assert summarise((5.0,))["std_ms"] == 0.0
     assert percentile((1.0, 2.0, 3.0), 50) == 2.0
     assert percentile(range(11), 90) == 9.0
-    assert ratio(make_result(median_ms=6.0), make_result(median_ms=3.0)) == 2.0
+    assert ratio(make_result(median_ms=6.0), make_result(median_ms=3.0)) == "2.00"
+    bad, good = make_result(valid=False), make_result()
+    assert first_valid([Failure("broken", 1, "", 6), bad, good]) is good and first_valid([bad]) is None
 
 
 def test_table_shows_failures_beside_results():

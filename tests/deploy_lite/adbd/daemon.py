@@ -7,8 +7,11 @@ file system is a folder; commands run in this machine's /bin/sh with the phone's
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -43,6 +46,7 @@ class Daemon:
         self.faults = Faults()
         self.log: list[str] = []
         self.pushed: list[str] = []
+        self.started: list[subprocess.Popen] = []
         self._links: set[Link] = set()
         self._listening: socket.socket | None = None
         self.port = port
@@ -72,6 +76,14 @@ class Daemon:
             listening.close()
         for link in list(self._links):
             link.cut()
+
+    def end(self) -> None:
+        """Switched off: whatever still runs there ends."""
+        self.stop()
+        for child in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait(10)
 
     def away(self, seconds: float) -> None:
         """Unplugged, and back after `seconds`."""

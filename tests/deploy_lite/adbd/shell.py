@@ -32,7 +32,8 @@ class Shell:
         if self.fault in ("restart", "vanish"):
             self._leave()
         child = self._start()
-        stream.on_end = lambda: _kill(child)
+        self.phone.started.append(child)
+        stream.on_end = lambda: _hang_up(child)
         threading.Thread(target=self._feed, args=(stream, child), daemon=True).start()
         if self.fault == "drop":
             stream.link.cut()
@@ -114,8 +115,8 @@ class Shell:
             self._exit(stream, 0)
 
 
-def _kill(child: subprocess.Popen) -> None:
-    """As adbd does when the other side has gone; the program may have ended by itself."""
+def _hang_up(child: subprocess.Popen) -> None:
+    """As adbd does when the other side has gone: the shell is told, and what runs in it goes on."""
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+            os.kill(child.pid, signal.SIGHUP)
