@@ -3,10 +3,11 @@
     make cpp
     python benchmarks/same_labels.py --save_json docs/figures/same_labels.json
 
-Three photographs of odd sizes and a small validation set, all drawn. Each family is exported for the size of each
-photograph, because Paddle-Lite takes one size; nothing is resized then, and every runtime should give what predict.py
-gives. In the rows "resized" one export of another size serves all three, and the yardstick is predict.py with
---output_op and --input_shape. Weights are made so that fifteen classes win somewhere (tools/probe.py).
+Three photographs of odd sizes, one of them a JPEG, and a small validation set, all drawn. Each family is exported for
+the size of each photograph, because Paddle-Lite takes one size; nothing is resized then, and every runtime should give
+what predict.py gives. In the rows "any size" one export of open size serves all three, without Paddle-Lite. In the
+rows "resized" one export of another size does, and the yardstick is predict.py with --output_op and --input_shape.
+Weights are made so that fifteen classes win somewhere (tools/probe.py).
 """
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 import paddle
 from PIL import Image
 
-from paddleseg_ext.core.export import export
+from paddleseg_ext.core.export import check_input_shape, export
 from paddleseg_ext.core.predict import PSEUDO_COLOR
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.deploy.onnx_export import export_onnx
@@ -39,11 +40,13 @@ FAMILIES = {
     "LR-ASPP": "configs/lraspp/lraspp_mobilenetv3_ade20k_512x512_160k_os32.yml",
 }
 OPS = ("argmax", "vim", "vim_exact")
-FORMATS = ("paddle_inference", "onnxruntime", "openvino", "lite_fp32", "cpp", "cpp_openvino")
+LITE = "lite_fp32"
+FORMATS = ("paddle_inference", "onnxruntime", "openvino", LITE, "cpp", "cpp_openvino")
 # Seeds of scenes by their size (height, width): three photographs, then the validation set.
 PHOTOGRAPHS = {(203, 317): (4,), (251, 187): (74,), (333, 451): (201,)}
 VALIDATION = {(240, 320): tuple(range(500_000, 500_008))}
-RESIZED = (192, 256)
+RESIZED, ANY_SIZE = (192, 256), (-1, -1)
+JPEG = 201  # the seed that is stored as one
 PYTHON_AND_CPP = "cpp = paddle_inference"  # the same arithmetic: every pixel
 NORMALIZE = [{"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}]
 MEAN, STD = (np.float32(NORMALIZE[0][key]) for key in ("mean", "std"))
@@ -83,16 +86,18 @@ def compare_family(family: str, args: argparse.Namespace, work: Path) -> Iterato
     for op in args.output_op:
         for name, groups, fixed in (
             ("photographs", PHOTOGRAPHS, None),
+            ("photographs, any size", PHOTOGRAPHS, ANY_SIZE),
             ("photographs, resized", PHOTOGRAPHS, RESIZED),
             ("validation", VALIDATION, None),
         ):
-            keys = [*args.formats, *([PYTHON_AND_CPP] if {"cpp", "paddle_inference"} <= {*args.formats} else [])]
+            keys = [key for key in args.formats if not (fixed == ANY_SIZE and key == LITE)]
+            keys += [PYTHON_AND_CPP] if {"cpp", "paddle_inference"} <= {*keys} else []
             pixels, equal = 0, dict.fromkeys(keys, 0)
             for size, seeds in groups.items():
-                folder = work / f"{op}-{name[-7:]}-{size[0]}x{size[1]}"
+                folder = work / f"{op}-{name[-7:]}-{size[0]}x{size[1]}".replace(" ", "")
                 found = labels_by_format(config, model, op, size, seeds, fixed, args, folder)
                 pixels += found["predict"].size
-                for key in args.formats:
+                for key in found.keys() - {"predict"}:
                     equal[key] += int((found[key] == found["predict"]).sum())
                 if PYTHON_AND_CPP in equal:
                     equal[PYTHON_AND_CPP] += int((found["cpp"] == found["paddle_inference"]).sum())
@@ -114,23 +119,24 @@ def labels_by_format(
     """Labels [N, H, W] of the scenes of one size by predict.py and by each format, through a graph of `fixed` size."""
     pictures = work / "pictures"
     pictures.mkdir(parents=True)
-    paths = [pictures / f"{seed:06d}.png" for seed in seeds]
+    paths = [pictures / f"{seed:06d}.{'jpg' if seed == JPEG else 'png'}" for seed in seeds]
     for path, seed in zip(paths, seeds, strict=True):
         cv2.imwrite(str(path), make_scene(seed, *size)[0][:, :, ::-1])
     flags = {"config": config.path, "model_path": work.parent / "model.pdparams", "save_dir": work / "predicted"}
     flags |= {"image_path": pictures, "device": "cpu"}
     command = [str(part) for key, value in flags.items() for part in (f"--{key}", value)]
     shape = [1, 3, *(fixed or size)]
-    if fixed:
+    if fixed == RESIZED:
         command += ["--output_op", op, "--input_shape", *map(str, shape)]
     if code := predict.main([*command, "--opts", *OPTS]):
         raise SystemExit(code)
-    found = {"predict": np.stack([_mask(work / "predicted" / PSEUDO_COLOR / path.name) for path in paths])}
+    found = {"predict": np.stack([_mask(work / "predicted" / PSEUDO_COLOR / f"{path.stem}.png") for path in paths])}
     folder = work / "model"
     folder.mkdir()
-    report = export(model, op, shape, folder, config.num_classes, NORMALIZE)
+    report = export(model, op, check_input_shape(shape), folder, config.num_classes, NORMALIZE)
     export_onnx(folder, checked=report.checked)
-    for one in chosen_formats(args.formats, folder, work, args.cpp):
+    formats = [key for key in args.formats if not (fixed == ANY_SIZE and key == LITE)]
+    for one in chosen_formats(formats, folder, work, args.cpp):
         one.prepare()
         found[one.key] = np.stack(list(one.labels(paths, Counts())))
     return found

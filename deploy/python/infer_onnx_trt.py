@@ -41,11 +41,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Exports, checks against the network, times. Without `--model_path` the weights are random: good for timing only.
+    """Exports, checks against the network, times. Without `--model_path` the weights are made, for timing only.
 
     The network is given the size itself: a test scale of the config's plays no part.
     """
     import numpy as np
+    import paddle
 
     from paddleseg_ext.core.export import check_input_shape, export
     from paddleseg_ext.cvlibs.config import Builder, Config
@@ -55,20 +56,23 @@ def measure(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.errors import ConversionError
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.runtimes import measure as measure_runtime
-    from paddleseg_ext_runtime.verify import compare
+    from paddleseg_ext_runtime.verify import check_input, compare, normalisation
     from paddleseg_ext_tools.export import resolve_output_op
+    from paddleseg_ext_tools.probe import probe
 
     config = Config(find_config(args.config), opts=args.opts)
     shape = check_input_shape([1, config.in_channels, args.height, args.width], config.in_channels)
     save_dir = writable_dir(args.save_dir)
+    transforms = config.val_dataset_cfg.get("transforms") or []
     set_device("cpu")
     model = Builder(config).build_untrained_model()
     output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
     if args.model_path:
         load_weights(model, args.model_path)
     else:
-        get_logger().warning("no --model_path: random weights, good for timing only")
-    transforms = config.val_dataset_cfg.get("transforms")
+        get_logger().warning("no --model_path: weights made for timing (tools/probe.py); they say nothing of accuracy")
+        scene = paddle.to_tensor(check_input(shape, transforms))
+        probe(model, config.num_classes, scene, *normalisation(transforms, config.in_channels))
     names = {"transforms": transforms, "class_names": config.class_names}
     report = export(model, output_op, shape, save_dir, config.num_classes, **names)
     onnx = export_onnx(save_dir, opset=args.opset_version, checked=report.checked)
@@ -82,7 +86,8 @@ def measure(args: argparse.Namespace) -> None:
         raise ConversionError(f"on {result.device}, ONNX Runtime disagrees with the network: {agreement}")
     if args.device == "gpu" and result.device == "cpu":
         print("neither TensorRT nor CUDA in this ONNX Runtime: measured on the CPU")
-    print(f"compared with the network: {agreement}")
+    classes = f", {len(np.unique(result.outputs[0]))} classes among them" if is_labels else ""
+    print(f"compared with the network: {agreement}{classes}")
     series = result.series_ms
     p90 = float(np.percentile(series, 90))
     print(

@@ -136,7 +136,19 @@ def _undo(array: np.ndarray, steps: Sequence[Step], resize: Callable[[np.ndarray
 def _bilinear(plane: np.ndarray, size: Size) -> np.ndarray:
     if plane.shape == tuple(size):
         return plane
-    return cv2.resize(plane, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return _by_opencv(plane, size, cv2.INTER_LINEAR)
+
+
+def _by_opencv(image: np.ndarray, size: Size, interpolation: int) -> np.ndarray:
+    """With OpenCV's own code: Intel's, which PyPI's wheels prefer and Debian's library lacks, rounds in another way."""
+    if not hasattr(cv2, "ipp"):
+        return cv2.resize(image, (size[1], size[0]), interpolation=interpolation)
+    before = cv2.ipp.useIPP()  # of this thread alone
+    cv2.ipp.setUseIPP(False)
+    try:
+        return cv2.resize(image, (size[1], size[0]), interpolation=interpolation)
+    finally:
+        cv2.ipp.setUseIPP(before)
 
 
 def _nearest(labels: np.ndarray, size: Size) -> np.ndarray:
@@ -150,7 +162,7 @@ def _resize_to(sample: Sample, size: Size, interpolation: int = cv2.INTER_LINEAR
         raise DataError(f"an image of {_text(sample.size)} would be resized to {_text(size)}")
     sample.begin("resize", size)
     channels = sample.image.shape[2]
-    image = cv2.resize(sample.image, (size[1], size[0]), interpolation=interpolation)
+    image = _by_opencv(sample.image, size, interpolation)
     sample.image = image.reshape(*size, channels)  # OpenCV drops a single channel
 
 

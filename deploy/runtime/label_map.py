@@ -32,17 +32,26 @@ def palette(custom_color: Sequence[int] | None = None) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """uint8 BGR [H, W, 3]: the picture [H, W, 3] (or grey [H, W]) with the colours of its labels [H, W] over it."""
+    """uint8 BGR [H, W, 3]: the picture [H, W, 3] (or grey [H, W]) with the colours of its labels [H, W] over it.
+
+    Raises ConversionError for labels beyond 255.
+    """
     if image.ndim == 2:
         image = np.repeat(image[:, :, np.newaxis], 3, axis=2)
+    check_range(labels)
     colored = colors[labels][:, :, ::-1]
     return cv2.addWeighted(image.astype("uint8"), _PICTURE_WEIGHT, colored, 1 - _PICTURE_WEIGHT, 0)
 
 
-def encode_labels(labels: np.ndarray, colors: np.ndarray) -> bytes:
-    """A palette PNG: it shows colours, and its pixels are the class numbers. Raises ConversionError beyond 255."""
+def check_range(labels: np.ndarray) -> None:
+    """Raises ConversionError for labels that have no colour."""
     if labels.size and not 0 <= labels.min() <= labels.max() <= 255:
         raise ConversionError(f"labels run from {labels.min()} to {labels.max()}; a palette PNG holds 0 to 255")
+
+
+def encode_labels(labels: np.ndarray, colors: np.ndarray) -> bytes:
+    """A palette PNG: it shows colours, and its pixels are the class numbers. Raises ConversionError beyond 255."""
+    check_range(labels)
     image = Image.fromarray(labels.astype("uint8"), "P")
     image.putpalette(colors.reshape(-1).tolist())
     buffer = io.BytesIO()

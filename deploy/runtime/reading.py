@@ -5,6 +5,8 @@ classes surfaces as an index error inside a loss. Both are caught here.
 """
 
 import io
+import re
+import struct
 from pathlib import Path
 
 import cv2
@@ -15,8 +17,10 @@ from paddleseg_ext_runtime.errors import DataError
 
 MAX_PIXELS = 100_000_000
 IGNORE = 255
+_ORIENTATION = 0x0112  # EXIF's tag
 
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", 0xDA, 0xD9
+_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)  # in a scan: neither data nor a restart
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
@@ -38,7 +42,7 @@ def decode_image(data: bytes, name: str | Path, channels: int = 3, max_pixels: i
     Raises DataError naming the file and what is wrong, TooManyPixelsError before a picture that large is decoded.
     """
     _check_complete(name, data)
-    _check_pixels(name, data, max_pixels)
+    _check_header(name, data, max_pixels)
     flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
@@ -97,28 +101,45 @@ def _read_bytes(path: str | Path) -> bytes:
     return data
 
 
-def _check_pixels(path: str | Path, data: bytes, max_pixels: int) -> None:
+def _check_header(path: str | Path, data: bytes, max_pixels: int) -> None:
     """A small file can declare a picture that fills the memory; its header says so before it is decoded."""
+    is_turned = False
     try:
         with Image.open(io.BytesIO(data)) as header:
             width, height = header.size
+            if header.format == "WEBP" and width * height <= max_pixels:
+                is_turned = header.getexif().get(_ORIENTATION, 1) != 1
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(f"{path} declares too many pixels: {error}") from error
-    except ValueError as error:
+    except (ValueError, SyntaxError, struct.error) as error:
         raise DataError(f"{path} has a header that cannot be read: {error}") from error
     except OSError:
         return  # a format that Pillow does not know; OpenCV has a limit of its own
     if width * height > max_pixels:
         raise TooManyPixelsError(f"{path} is {width}x{height}; at most {max_pixels / 10**6:g} million pixels are read")
+    if is_turned:
+        raise DataError(f"{path} is a WebP to be turned by its EXIF data, which OpenCV does not do; save it turned")
 
 
 def _check_complete(path: str | Path, data: bytes) -> None:
-    """A JPEG must have an end marker behind its last scan, a PNG its end chunk."""
+    """A JPEG must have an end marker behind its scans, a PNG its end chunk."""
     truncated = False
     if data.startswith(_JPEG_START):
-        scan = data.rfind(_JPEG_SCAN)
-        truncated = scan < 0 or data.find(_JPEG_END, scan) < 0
+        truncated = not _jpeg_ends(data)
     elif data.startswith(_PNG_START):
         truncated = data.rfind(_PNG_END) < 0
     if truncated:
         raise DataError(f"{path} is truncated: it ends after {len(data)} bytes, before the end of the picture")
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Walks the segments: a thumbnail before the picture and a film behind it have markers of their own."""
+    at, has_scan = len(_JPEG_START), False
+    while marker := _JPEG_MARKER.search(data, at):
+        kind, at = data[marker.end() - 1], marker.end()
+        if kind == _JPEG_END:
+            return has_scan
+        length = int.from_bytes(data[at : at + 2], "big")
+        has_scan |= kind == _JPEG_SCAN
+        at += length
+    return False

@@ -27,10 +27,12 @@ _ACTIVATIONS = {
 _GPU_MEMORY_MB = 256  # to begin with; it grows
 
 
-def create_predictor(model: str, params: str, threads: int = 1, engine: str = "onednn") -> Any:
+def create_predictor(
+    model: str, params: str, threads: int = 1, engine: str = "onednn", without: Sequence[str] | None = None
+) -> Any:
     """A predictor that computes what the model says; `engine` is 'onednn', 'native' (Paddle's CPU kernels) or 'gpu'.
 
-    oneDNN is on by default in Paddle Inference 2.6; the fusions of `harmful_passes` are taken out.
+    oneDNN is on by default in Paddle Inference 2.6; the fusions `without`, or else of `harmful_passes`, are taken out.
     """
     from paddle import inference
 
@@ -42,7 +44,7 @@ def create_predictor(model: str, params: str, threads: int = 1, engine: str = "o
     else:
         config.disable_gpu()
     if engine == "onednn":
-        for name in harmful_passes(model):
+        for name in without or harmful_passes(model):
             config.delete_pass(name)
     else:
         config.disable_mkldnn()
@@ -77,15 +79,15 @@ class PaddleInference:
 
     device, _engine = "cpu", "onednn"
 
-    def __init__(self, files: Sequence[str], threads: int):
+    def __init__(self, files: Sequence[str], threads: int, without: Sequence[str] | None = None):
         import paddle
 
         self.version = paddle.__version__
-        self._files, self._threads = files, threads
+        self._files, self._threads, self._without = files, threads, without
 
     def load(self) -> None:
         """From the files to a predictor that can run."""
-        self._predictor = create_predictor(*self._files, self._threads, self._engine)
+        self._predictor = create_predictor(*self._files, self._threads, self._engine, self._without)
 
     def bind(self, array: np.ndarray) -> Callable[[], Any]:
         """Gives the input; returns what runs the model."""
@@ -313,6 +315,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="paddle_inference", choices=KINDS)
     parser.add_argument("--files", required=True, nargs="+", help="the model, and its parameters if they are apart")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--without", nargs="+", help="passes that Paddle Inference must be kept from")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--pipes", nargs=2, type=int, help="descriptors: requests in, replies out")
     mode.add_argument("--input", help=".npy of the input tensor")
@@ -320,7 +323,8 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # read when paddle is loaded
     try:
-        runtime = KINDS[args.runtime](args.files, args.threads)
+        more = {"without": args.without} if args.without else {}
+        runtime = KINDS[args.runtime](args.files, args.threads, **more)
         if args.input:
             run_once(runtime, args.input, args.output)
         else:

@@ -69,7 +69,7 @@ class ModelProcess:
     """
 
     def __init__(self, runtime: str, folder: str | Path, threads: int = 1, timeout_s: float = 900.0):
-        files = _files(runtime, Path(folder))
+        files, without = _files(runtime, Path(folder))
         self.runtime, self.timeout_s = runtime, timeout_s
         self._turn = threading.Lock()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  what the native code prints; closed with the process
@@ -77,6 +77,7 @@ class ModelProcess:
         ours_in, theirs_out = os.pipe()
         command = [sys.executable, run_model.__file__, "--runtime", runtime, "--files", *map(str, files)]
         command += ["--threads", str(threads), "--pipes", str(theirs_in), str(theirs_out)]
+        command += ["--without", *without] if without else []
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -157,6 +158,7 @@ class ModelProcess:
     def _exchange(self, talk: Any) -> Any:
         """Calls `talk`; kills a process that is not done in time, which ends every blocked read and write."""
         watchdog = threading.Timer(self.timeout_s, self._process.kill)
+        watchdog.daemon = True  # whoever leaves meanwhile need not wait for it
         watchdog.start()
         try:
             return talk()
@@ -198,15 +200,16 @@ def outputs_for(
         return tuple(process.run(array)[0] for array in arrays)
 
 
-def _files(runtime: str, folder: Path) -> list[Path]:
+def _files(runtime: str, folder: Path) -> tuple[list[Path], list[str]]:
+    # Files, and the passes that deploy.yaml keeps Paddle Inference from.
     if runtime not in FILES:
         raise ValueError(f"{runtime!r} is no runtime of {', '.join(FILES)}")
-    names = FILES[runtime]
+    names, without = FILES[runtime], []
     if names == _PADDLE and (folder / DEPLOY_FILE).is_file():
         config = read_deploy_yaml(folder)
-        names = (config.model, config.params)
+        names, without = (config.model, config.params), config.harmful_passes
     files = [folder / name for name in names]
     for file in files:
         if not file.is_file():
             raise ConversionError(f"{file} is missing; {_WRITERS.get(file.name, 'tools/export.py')} writes it")
-    return files
+    return files, without

@@ -86,7 +86,12 @@ class Segmenter:
 
 
 def check_batch(config: DeployConfig, batch_size: int) -> None:
-    """Raises ConversionError for a graph that cannot take so many images at once."""
+    """Raises ConversionError for a graph that cannot take so many images at once, or mixes them."""
+    if batch_size > 1 and config.output_op == "vim":
+        raise ConversionError(
+            f"--batch_size is {batch_size}, and `vim` keeps the classes of all images of a batch, so that each mask "
+            "would depend on the others. Use --batch_size 1, or export vim_exact or argmax"
+        )
     fixed = config.input_shape[0]
     if fixed is not None and (fixed, batch_size) != (1, 1):
         raise ConversionError(

@@ -19,7 +19,7 @@ from limits import Budget, Limits, Refusal, read_body, until_gone
 from metrics import CONTENT_TYPE, Metrics
 from photo import RESULTS
 from pool import Pool, Worker
-from protocol import EXTENSIONS, HEADER_LENGTH, VERSION, ModelInfo, parse, reply
+from protocol import EXTENSIONS, HEADER_LENGTH, MOST_DIGITS, VERSION, ModelInfo, parse, reply
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -111,12 +111,9 @@ class Service:
         body = await read_body(request, self.limits, lease)
         deadline = time.monotonic() + self.limits.request_s
         header = request.headers.get(HEADER_LENGTH)
-        json_bytes = int(header) if header and header.isdecimal() else len(body)
+        json_bytes = int(header) if header and header.isdecimal() and len(header) < MOST_DIGITS else len(body)
         asked = await self._in_turn(json_bytes <= _SHORT, parse, body, header, self.model, self.limits)
-        expected = 2 * self.model.answer_bytes(asked.array.shape)  # as it comes, and as it is sent
-        if expected > self.limits.memory_bytes:
-            raise Refusal(413, f"the answer would take {expected >> 20} MB, more than this server has")
-        lease.grow(expected)
+        lease.grow(self._check_memory(asked.array))
         output = await self._compute(request, deadline, lambda worker: self._run(worker, asked.array))
         short = asked.wants_binary or output.nbytes <= _SHORT
         content, headers = await self._in_turn(short, reply, asked, output, self.model, self.limits)
@@ -147,6 +144,13 @@ class Service:
         name, version = request.path_params["name"], request.path_params.get("version", VERSION)
         if name != self.model.name or version != VERSION:
             raise Refusal(404, f"the one model here is {self.model.name!r}, version {VERSION}")
+
+    def _check_memory(self, tensor: np.ndarray) -> int:
+        """What the graph's output takes, as it comes and as it goes on. Raises Refusal (413) for too much."""
+        expected = 2 * self.model.answer_bytes(tensor.shape)
+        if expected > self.limits.memory_bytes:
+            raise Refusal(413, f"the graph's output would take {expected >> 20} MB, more than this server has")
+        return expected
 
     async def _in_turn(self, is_short: Any, function: Callable[..., T], *args: Any) -> T:
         """Calls what takes long, and much memory, in a thread, one at a time."""
@@ -181,6 +185,7 @@ class Service:
     def _segment(self, worker: Worker, body: bytearray, result: str) -> tuple[bytes, str, dict[str, float]]:
         start = time.perf_counter()
         tensor = worker.prepare(body)
+        self._check_memory(tensor)
         prepared = time.perf_counter()
         output = self._run(worker, tensor)
         computed = time.perf_counter()

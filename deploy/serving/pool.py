@@ -124,17 +124,25 @@ class Pool:
         job.future.add_done_callback(lambda _: self._count_down(job))
         return job.future
 
-    def close(self) -> None:
-        """Lets no more in, and ends the workers when they are done with what they compute now."""
+    @property
+    def is_done(self) -> bool:
+        """Whether all workers have ended."""
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def stop(self) -> None:
+        """Lets no more in; the workers end when they are done with what they compute now, or start."""
         for job in self._take_all():
             job.future.cancel()
+
+    def close(self) -> None:
+        """Stops, and waits for the workers."""
+        self.stop()
         for thread in self._threads:
             thread.join()
 
     def kill(self) -> None:
         """Ends all processes at once; whoever waits for them, or for a turn, is told so."""
-        for job in self._take_all():
-            job.future.cancel()
+        self.stop()
         for worker in filter(None, self._workers):
             worker.kill()
 

@@ -25,11 +25,12 @@ _DATATYPES = {
 }  # fmt: skip
 _INPUT_TYPE = "FP32"
 _MAX_ID = 256
+MOST_DIGITS = 20  # of a header that is a number
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What clients may know of the model; None is an open length."""
+    """What clients may know of the model; None is an open length. The output's sides are `reduction` times shorter."""
 
     name: str
     platform: str
@@ -38,10 +39,12 @@ class ModelInfo:
     output_name: str
     output_dtype: str
     output_shape: Sequence[int | None]
+    reduction: int = 1
 
     def answer_bytes(self, input_shape: Sequence[int]) -> int:
         """At most, for an input [N, C, H, W]: open lengths are those of the input."""
-        ends = (input_shape[0], *(len(self.output_shape) - 3) * (1,), *input_shape[2:])
+        sides = (math.ceil(side / self.reduction) for side in input_shape[2:])
+        ends = (input_shape[0], *(len(self.output_shape) - 3) * (1,), *sides)
         lengths = [end if length is None else length for length, end in zip(self.output_shape, ends, strict=True)]
         return math.prod(lengths) * np.dtype(self.output_dtype).itemsize
 
@@ -84,7 +87,7 @@ def parse(body: bytearray, header_length: str | None, model: ModelInfo, limits: 
 
 
 def _header_length(text: str, total: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= total):
+    if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS and 0 < int(text) <= total):
         raise Refusal(400, f"{HEADER_LENGTH} must be a number from 1 to the length of the body, {total}")
     return int(text)
 

@@ -76,21 +76,24 @@ async def run(service: Service, listener: socket.socket, url: str, about: str, d
     print(f"serving {about}, on {url}", flush=True)
     while not signals and not serving.done():
         await asyncio.sleep(_LOOK_S)
-    left = await _drain(service, signals, drain_s)
+    end = time.monotonic() + drain_s
+    left = await _drain(service, signals, end)
     server.should_exit = True
     if left:
         service.pool.kill()  # whoever waits is told so
     await serving
     if left:
         raise Stopped(f"{left} request{'s were' if left > 1 else ' was'} cut off", 128 + signals[0])
-    await asyncio.to_thread(service.pool.close)
+    service.pool.stop()
+    while not service.pool.is_done and time.monotonic() < end and len(signals) < 2:
+        await asyncio.sleep(_LOOK_S)
+    service.pool.kill()  # a worker that is being replaced may take minutes
 
 
-async def _drain(service: Service, signals: list[int], drain_s: float) -> int:
-    """How many requests were not answered within the time, or before a second signal."""
+async def _drain(service: Service, signals: list[int], end: float) -> int:
+    """How many requests were not answered by `end`, or before a second signal."""
     service.is_draining = True
     get_logger().info("stopping; %d requests are under way", service.active)
-    end = time.monotonic() + drain_s
     while service.active and time.monotonic() < end and len(signals) < 2:
         await asyncio.sleep(_LOOK_S)
     return service.active

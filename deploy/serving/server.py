@@ -139,7 +139,7 @@ def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: L
 
     pool = Pool(start, args.workers, args.queue)
     try:
-        output = try_out(pool, config)
+        tensor, output = try_out(pool, config)
     except BaseException:
         pool.kill()
         raise
@@ -150,15 +150,16 @@ def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: L
         input_shape=config.input_shape,
         output_name=config.output_kind or "output",
         output_dtype=output.dtype.name,
-        output_shape=config.output_shape or [None] * output.ndim,
+        output_shape=config.output_shape or [None, *output.shape[1:-2], None, None],
+        reduction=max(1, tensor.shape[-1] // output.shape[-1]),
     )
     workers = f"{args.workers} worker{'s' * (args.workers > 1)}"
     about = f"{info.name}, {config.output_op}, on {RUNTIMES[engine]} with {workers}"
     return Service(info, pool, limits, config.input_shape[0] in (None, 1)), about
 
 
-def try_out(pool: Pool, config: DeployConfig) -> np.ndarray:
-    """What the model gives for a scene. Raises ConversionError for one that cannot compute, before it is served."""
+def try_out(pool: Pool, config: DeployConfig) -> tuple[np.ndarray, np.ndarray]:
+    """A scene's tensor and what the model gives for it. Raises ConversionError for a model that cannot compute."""
     import time
 
     from limits import Refusal
@@ -176,7 +177,7 @@ def try_out(pool: Pool, config: DeployConfig) -> np.ndarray:
         return output
 
     try:
-        return pool.submit(work, time.monotonic() + _LOAD_S).result()
+        return tensor, pool.submit(work, time.monotonic() + _LOAD_S).result()
     except Refusal as error:
         raise ConversionError(f"the model cannot be served: {error}") from error
 

@@ -22,7 +22,7 @@ from paddleseg_ext_runtime.exported import DEPLOY_FILE, INFO_FILE, MODEL_FILE, O
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.run_model import harmful_passes
 from paddleseg_ext_runtime.runtimes import outputs_for
-from paddleseg_ext_runtime.verify import Agreement, Checked, check_input, check_shapes, compare
+from paddleseg_ext_runtime.verify import Agreement, Checked, check_input, check_shapes, compare, run_at_sizes
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,13 @@ def export(
     with the network, which sees the input at `test_scale`. Raises ConversionError, and leaves `save_dir` as it
     was, when tracing fails or the two disagree.
     """
-    inputs = [check_input(shape, transforms or []) for shape in check_shapes(input_shape)]
-    wrapped = with_output_op(model, output_op, inputs[0], test_scale)
-    with paddle.no_grad():
-        expected = [_run_dynamic(wrapped, array) for array in inputs]
+    example = check_input(check_shapes(input_shape)[0], transforms or [])
+    wrapped = with_output_op(model, output_op, example, test_scale)
+    inputs, expected = run_at_sizes(
+        input_shape, transforms or [], lambda arrays: [_run_dynamic(wrapped, array) for array in arrays], "the network"
+    )
+    if wrapped.output_op.is_labels and num_classes > 1 and all(len(np.unique(labels)) == 1 for labels in expected):
+        get_logger().warning("these weights give every pixel the same label: comparing such graphs says little")
     with tempfile.TemporaryDirectory(prefix=".export-", dir=save_dir) as name:
         folder = Path(name)
         trace(wrapped, input_shape, folder)
@@ -112,7 +115,7 @@ def with_output_op(model: nn.Layer, output_op: str, example: np.ndarray, test_sc
 
 
 def _run_dynamic(model: nn.Layer, array: np.ndarray) -> np.ndarray:
-    with _naming_size(array):
+    with _naming_size(array), paddle.no_grad():
         return model(paddle.to_tensor(array)).numpy()
 
 

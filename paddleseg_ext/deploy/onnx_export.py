@@ -3,9 +3,11 @@
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from paddleseg_ext.deploy import run_paddle2onnx
@@ -16,7 +18,7 @@ from paddleseg_ext_runtime.deploy_yaml import DeployConfig, read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.exported import MODEL_FILE, ONNX_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.runtimes import outputs_for
-from paddleseg_ext_runtime.verify import Agreement, Checked, check_input, check_shapes, compare
+from paddleseg_ext_runtime.verify import Agreement, Checked, compare, run_at_sizes
 
 OPSETS = range(11, 17)
 
@@ -95,8 +97,10 @@ def _check(model: onnx.ModelProto) -> None:
 
 
 def _by_paddle(folder: Path, config: DeployConfig, timeout_s: float) -> Checked:
-    inputs = [check_input(shape, config.transforms) for shape in check_shapes(config.input_shape)]
-    return Checked("Paddle Inference", inputs, outputs_for("paddle_inference", folder, inputs, timeout_s))
+    def run(inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        return outputs_for("paddle_inference", folder, inputs, timeout_s)
+
+    return Checked("Paddle Inference", *run_at_sizes(config.input_shape, config.transforms, run, "the graph"))
 
 
 def _verify(onnx_folder: Path, checked: Checked, is_labels: bool, timeout_s: float) -> Agreement:

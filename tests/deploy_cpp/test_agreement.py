@@ -16,7 +16,10 @@ from paddleseg_ext.core.export import export
 from paddleseg_ext.deploy.output_ops import LABEL_OPS
 from paddleseg_ext_runtime.deploy_yaml import describe_labels, read_deploy_yaml, write_deploy_yaml
 from paddleseg_ext_runtime.label_map import palette, write_labels
-from paddleseg_ext_runtime.runtimes import outputs_for
+from paddleseg_ext_runtime.reading import read_image
+from paddleseg_ext_runtime.runtimes import ModelProcess, outputs_for
+from paddleseg_ext_runtime.segmenter import Segmenter
+from paddleseg_ext_tools.scenes import make_scene
 
 # The first test builds the program.
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -68,6 +71,20 @@ def test_every_pixel_is_that_of_paddle_inference_in_python(segment, exported, ph
         labels = outputs_for("paddle_inference", folder, [sample["img"][np.newaxis]])[0]
         expected = restore(labels[0], sample["trans_info"])
         assert (mask_of(tmp_path / f"{path.stem}.png") == expected).all()
+
+
+def test_every_pixel_where_all_values_count(segment, model, describe, mask_of, tmp_path):
+    """32 levels of a smooth picture, resized: a value that differs in its last digits changes labels at some border."""
+    describe(transforms=[NORMALIZE], input_shape=[1, 3, 192, 256])
+    (tmp_path / "large").mkdir()
+    for seed, size in ((4, (203, 317)), (74, (251, 187)), (201, (333, 451))):
+        Image.fromarray(make_scene(seed, *size)[0]).save(tmp_path / "large" / f"{seed}.jpg")
+    segment("--config", model, "--image_path", tmp_path / "large", "--save_dir", tmp_path / "out")
+    with ModelProcess("paddle_inference", model) as process:
+        segmenter = Segmenter(process, read_deploy_yaml(model))
+        for path in (tmp_path / "large").iterdir():
+            labels = segmenter.segment(read_image(path))
+            assert (mask_of(tmp_path / "out" / f"{path.stem}.png") == labels).all(), path.name
 
 
 TRANSFORMS = {

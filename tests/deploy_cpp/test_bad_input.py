@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from deploy_cpp.conftest import BACKENDS, NORMALIZE
+from PIL import Image
 
 from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml, write_deploy_yaml
 
@@ -80,9 +81,27 @@ def wide_jpeg(path, photo):
     path.write_bytes(data)
 
 
+def turned_webp(path, photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(photo) as image:
+        image.save(path, exif=exif)
+
+
+def test_what_stands_behind_a_jpeg_is_nobodys_business(segment, model, photo, tmp_path, mask_of):
+    """A motion photograph has a film there, in which any marker may occur."""
+    with Image.open(photo) as image:
+        image.save(tmp_path / "plain.jpg")
+    (tmp_path / "motion.jpg").write_bytes((tmp_path / "plain.jpg").read_bytes() + b"\xff\xda film \xff\x00")
+    for name in ("plain", "motion"):
+        segment("--config", model, "--image_path", tmp_path / f"{name}.jpg", "--save_dir", tmp_path / "out")
+    assert (mask_of(tmp_path / "out" / "plain.png") == mask_of(tmp_path / "out" / "motion.png")).all()
+
+
 @pytest.mark.parametrize(
     ("name", "write", "words"),
     [
+        ("turned.webp", turned_webp, "is a WebP to be turned by its EXIF data"),
         ("cut.jpg", cut, "is truncated: it ends after"),
         ("cut.png", lambda path, photo: path.write_bytes(photo.read_bytes()[:-20]), "is truncated"),
         ("empty.png", lambda path, photo: path.write_bytes(b""), "is empty"),

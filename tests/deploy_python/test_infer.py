@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,9 +17,12 @@ from paddleseg_ext.core.export import export, with_output_op
 from paddleseg_ext.core.inference import InferenceOptions, predict_scores
 from paddleseg_ext.core.predict import PSEUDO_COLOR, predict
 from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext_runtime.deploy_yaml import DeployConfig
+from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.image_pipeline import ImagePipeline
 from paddleseg_ext_runtime.label_map import palette
 from paddleseg_ext_runtime.pictures import list_pictures
+from paddleseg_ext_runtime.segmenter import check_batch
 from paddleseg_ext_tools.scenes import make_scene
 
 ROOT = Path(__file__).parents[2]
@@ -168,6 +172,14 @@ def test_bad_input(arguments, code, said, exported, photographs, tmp_path):
     arguments = [text.format(**places) for text in arguments]
     assert said in run("infer.py", *arguments, "--save_dir", tmp_path / "out", code=code).stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_that_would_mix_masks_is_refused():
+    open_batch = DeployConfig([None, 3, 64, 64], output_op="vim")
+    check_batch(open_batch, 1)
+    check_batch(replace(open_batch, output_op="vim_exact"), 4)
+    with pytest.raises(ConversionError, match="keeps the classes of all images of a batch"):
+        check_batch(open_batch, 2)
 
 
 def test_sources_are_kept(exported, photographs, tmp_path):

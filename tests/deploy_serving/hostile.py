@@ -153,8 +153,8 @@ class Attacker:
         if self.rng.random() < 0.3:
             header = message(tensor(parameters={"binary_data_size": 48}))  # data as well
         length = len(header)
-        stated = self.one(length, length, length, -1, 0, length - 1, length + 481, 10**20, "x", "", "١٢", f"{length}.0",
-                          f"+{length}", f"{length}, {length}")  # fmt: skip
+        stated = self.one(length, length, length, -1, 0, length - 1, length + 481, 10**20, "9" * 5000, "x", "", "١٢",
+                          f"{length}.0", f"+{length}", f"{length}, {length}")  # fmt: skip
         stated = str(stated).encode("utf-8").decode("latin-1")
         return Case("binary", [http(INFER, header + rest, [("Inference-Header-Content-Length", stated)])])
 

@@ -1,9 +1,11 @@
 """Nothing a client sends ends the server, makes it grow, or gets it to show a traceback."""
 
 import collections
+import contextlib
 import http.client
 import socket
 import struct
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.system
 
 AT_ONCE, BATCH = 12, 120
 MOST_GROWTH_MB = 100
+MEMORY_MB = 512
 SILENCE_S = 45
 
 
@@ -101,17 +104,38 @@ def check(start, levels_folder, photos, tensor, count, body_mb):
     expected = good_answer(server, tensor)
     assert server.ask("/predict", (photos / "b.png").read_bytes())[0] == 200
     before, workers = server.rss_mb(), server.models
-    given, problems = attack(server, attacker, count)
+    with watched(server) as sizes:
+        given, problems = attack(server, attacker, count)
     time.sleep(1)
-    grown = server.rss_mb() - before
-    print(f"{count} requests; {grown:.1f} MB of growth over {before:.0f};", dict(sorted(given.items())))
+    grown, peak = server.rss_mb() - before, max(sizes) - before
+    said = f"{grown:.1f} MB of growth over {before:.0f} MB, {peak:.1f} MB at most under way"
+    print(f"{count} requests; {said};", dict(sorted(given.items())))
     assert not problems
     assert server.models == workers, "a model's process was replaced"
     assert grown < MOST_GROWTH_MB
+    assert peak < MOST_GROWTH_MB + MEMORY_MB  # bodies and answers under way are what --memory_mb is for
     assert "Traceback" not in server.said and "defect" not in server.said, server.said[-3000:]
     assert np.array_equal(good_answer(server, tensor), expected)
     assert server.ask("/predict", (photos / "b.png").read_bytes())[0] == 200
     assert server.stop() == 0
+
+
+@contextlib.contextmanager
+def watched(server):
+    """Its size, ten times a second."""
+    sizes, ended = [server.rss_mb()], threading.Event()
+
+    def look():
+        while not ended.wait(0.1):
+            sizes.append(server.rss_mb())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield sizes
+    finally:
+        ended.set()
+        thread.join()
 
 
 def good_answer(server, tensor):

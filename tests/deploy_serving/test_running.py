@@ -142,6 +142,20 @@ def test_draining(start, levels_folder, photo):
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the end of its processes")
 
 
+def test_a_worker_that_is_being_started_does_not_delay_the_end(start, levels_folder):
+    server = start("--config", levels_folder, "--drain_seconds", 2)
+    (old,) = server.models
+    os.kill(old, signal.SIGKILL)
+    until(lambda: set(server.models) - {old}, "another process")
+    (new,) = set(server.models) - {old}
+    os.kill(new, signal.SIGSTOP)  # before it has loaded the model
+    try:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+    finally:
+        os.kill(new, signal.SIGKILL)
+
+
 def test_too_many_connections_are_turned_away(impatient):
     held = [impatient.connect() for _ in range(3)]
     refused = send(impatient, Case("one more", []))

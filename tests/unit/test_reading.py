@@ -42,6 +42,39 @@ def test_trailing_bytes_are_no_truncation(picture):
     assert read_image(picture).shape == (60, 80, 3)
 
 
+def test_a_film_behind_a_jpeg_is_nobodys_business(picture):
+    """Motion photographs have one, in which any marker may occur."""
+    whole = picture.read_bytes()
+    picture.write_bytes(whole + b"\xff\xda film \xff\x00")
+    assert read_image(picture).shape == (60, 80, 3)
+    picture.write_bytes(whole[:-60] + b"\xff\xda film \xff\x00")
+    with pytest.raises(DataError, match="is truncated"):
+        read_image(picture)
+
+
+def test_a_thumbnail_does_not_stand_for_the_picture(tmp_path):
+    thumbnail, path = io.BytesIO(), tmp_path / "picture.jpg"
+    image = Image.fromarray(np.random.RandomState(0).randint(0, 255, (60, 80, 3), dtype="uint8"))
+    image.resize((8, 6)).save(thumbnail, "JPEG")
+    image.save(path, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0" + thumbnail.getvalue())
+    assert read_image(path).shape == (60, 80, 3)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="is truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("orientation", "is_read"), [(1, True), (6, False)])
+def test_a_webp_that_opencv_would_not_turn_is_refused(tmp_path, orientation, is_read):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (80, 60)).save(tmp_path / "a.webp", exif=exif)
+    if is_read:
+        assert read_image(tmp_path / "a.webp").shape == (60, 80, 3)
+    else:
+        with pytest.raises(DataError, match=r"a\.webp is a WebP to be turned by its EXIF data"):
+            read_image(tmp_path / "a.webp")
+
+
 def test_truncated_png_is_named(tmp_path):
     path = tmp_path / "label.png"
     save_label(path, np.random.RandomState(0).randint(0, 9, (40, 40)))
