@@ -84,8 +84,9 @@ def export(
         actual = outputs_for("paddle_inference", folder, inputs)
         agreement = compare(expected, actual, wrapped.output_op.is_labels, ("the network", "the exported graph"))
         if not agreement.is_good:
+            hint = "; of a fixed --input_shape it may agree" if None in input_shape[2:] else ""
             raise ConversionError(
-                f"the exported graph disagrees with the network: {agreement}; nothing was written to {save_dir}"
+                f"the exported graph disagrees with the network: {agreement}; nothing was written to {save_dir}{hint}"
             )
         config = _describe(wrapped, input_shape, expected[0].shape, transforms or [])
         config = replace(config, num_classes=num_classes, labels=describe_labels(num_classes, class_names))

@@ -39,7 +39,7 @@ class Small(paddle.nn.Layer):
 class Pooled(Small):
     def between(self, x):
         maps = [x]
-        for size in (1, 2, 3, [4, 5]):
+        for size in (1, 2, 3, [7, 5]):
             for pool in (F.adaptive_avg_pool2d, F.adaptive_max_pool2d):
                 maps.append(resize(pool(x, size), x.shape[2:]))
         return paddle.add_n(maps)
@@ -93,6 +93,19 @@ def test_adaptive_pooling_is_that_of_paddle(shape, tmp_path):
     x = smooth_image(height, width, batch=shape[0] or 1)
     expected = resize(model.logits(x), [height, width]).numpy()
     assert_equal_output(measure("onnxruntime", tmp_path, x.numpy()).outputs[0], expected, False)
+
+
+def test_a_second_size_that_paddle_inference_computes_wrongly_is_found(tmp_path):
+    """It chooses a kernel for the windows of the first input, here equal ones, and keeps it for all that follow."""
+
+    class Kept(Small):
+        def between(self, x):
+            return x + resize(F.adaptive_avg_pool2d(x, [4, 5]), x.shape[2:])
+
+    with pytest.raises(ConversionError, match=r"disagrees with the network: .*; of a fixed --input_shape it may agree"):
+        export(Kept(), "none", [1, 3, None, 40], tmp_path, 5)
+    assert list(tmp_path.iterdir()) == []
+    export(Kept(), "none", [1, 3, 203, 40], tmp_path, 5)
 
 
 def test_pooling_that_divides_is_left_alone(tmp_path):
