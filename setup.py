@@ -1,5 +1,4 @@
-"""Build paddleseg-ext: the library, what runs exported models as `paddleseg_ext_runtime`, and the tools, configs and
-scripts as `paddleseg_ext_tools`.
+"""Build paddleseg-ext: the library, what runs exported models, and the tools with the configs and scripts.
 
 Metadata that needs a look at other files is here (version, requirements, the copied trees); settings of the
 development tools are in pyproject.toml.
@@ -15,7 +14,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 TOOLS, RUNTIME = "paddleseg_ext_tools", "paddleseg_ext_runtime"
-# Copied into the tools' package; tools/paths.py finds them there, or in the checkout of an editable install.
+# Copied into the tools' package; its paths.py finds them there, or in the checkout of an editable install.
 SHIPPED = {
     "configs": ("*.yml", "*.yaml", "*.json", "*.md"),
     "deploy/lite": ("*.py", "*.sh", "*.md"),
@@ -68,9 +67,8 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.11",
     install_requires=requirements(),
-    packages=[*find_packages(include=["paddleseg_ext", "paddleseg_ext.*"]), TOOLS, f"{TOOLS}.scenes", RUNTIME],
-    package_dir={TOOLS: "tools", RUNTIME: "deploy/runtime"},
-    package_data={TOOLS: ["*.jinja"], RUNTIME: ["*.jpg"]},
+    packages=find_packages(include=["paddleseg_ext", "paddleseg_ext.*", RUNTIME, TOOLS, f"{TOOLS}.*"]),
+    package_data={TOOLS: ["*/*.jinja"], RUNTIME: ["*.jpg"]},
     cmdclass={"build_py": BuildWithShippedTrees},
     entry_points={"console_scripts": [f"paddleseg-ext = {TOOLS}.__main__:main"]},
     zip_safe=False,

@@ -3,7 +3,7 @@
 
     python benchmarks/lite_families.py --save_json docs/figures/lite_families.json
 
-Exports with weights made for timing (tools/probe.py), so that fifteen classes win somewhere in the timed picture, then
+Exports with weights made for timing (`lab.probe`), so that fifteen classes win somewhere in the timed picture, then
 runs deploy/lite as a user would, all models in turns in one session. Prints a markdown table; --work keeps the exports
 for a second run.
 """
@@ -23,8 +23,8 @@ import paddle
 
 from paddleseg_ext.core.export import export
 from paddleseg_ext.cvlibs.config import Builder, Config
+from paddleseg_ext_tools.lab.probe import probe
 from paddleseg_ext_tools.paths import resource
-from paddleseg_ext_tools.probe import probe
 from paddleseg_ext_tools.scenes import make_scene
 
 SIZE = 512

@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from paddleseg_ext_tools import export
 from paddleseg_ext_tools.arguments import find_config
+from paddleseg_ext_tools.commands import export
 from paddleseg_ext_tools.paths import resource
 
 SIZE = 512

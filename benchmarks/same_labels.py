@@ -7,7 +7,7 @@ Three photographs of odd sizes, one of them a JPEG, and a small validation set, 
 the size of each photograph, because Paddle-Lite takes one size; nothing is resized then, and every runtime should give
 what predict.py gives. In the rows "any size" one export of open size serves all three, without Paddle-Lite. In the
 rows "resized" one export of another size does, and the yardstick is predict.py with --output_op and --input_shape.
-Weights are made so that fifteen classes win somewhere (tools/probe.py).
+Weights are made so that fifteen classes win somewhere (paddleseg_ext_tools/lab/probe.py).
 """
 
 import argparse
@@ -26,9 +26,9 @@ from paddleseg_ext.core.export import check_input_shape, export
 from paddleseg_ext.core.predict import PSEUDO_COLOR
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.deploy.onnx_export import export_onnx
-from paddleseg_ext_tools import predict
-from paddleseg_ext_tools.formats import CPP_PROGRAM, Counts, all_formats, chosen_formats
-from paddleseg_ext_tools.probe import probe
+from paddleseg_ext_tools.commands import predict
+from paddleseg_ext_tools.lab.formats import CPP_PROGRAM, Counts, all_formats, chosen_formats
+from paddleseg_ext_tools.lab.probe import probe
 from paddleseg_ext_tools.scenes import make_scene
 
 FAMILIES = {

@@ -2,7 +2,7 @@
 
     tools, deploy/ -> core -> {cvlibs, models, datasets, weights, deploy} -> layers -> paddle
 
-Everything stands on deploy/runtime, which knows none of them.
+Everything stands on paddleseg_ext_runtime, which knows none of them.
 
 Every failure lists `file:line: what`. Nothing is imported, so this also judges files that cannot run yet.
 """
@@ -20,9 +20,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY, TOOLS, RUNTIME = "paddleseg_ext", "paddleseg_ext_tools", "paddleseg_ext_runtime"
-LITE, SERVING, RUNTIME_FOLDER = "deploy/lite", "deploy/serving", "deploy/runtime"
-SOURCES = (LIBRARY, "tools", "deploy", "tests", "benchmarks", "test_tipc", "setup.py")
-PUBLIC_SOURCES = (LIBRARY, "tools", "deploy")
+LITE, SERVING = "deploy/lite", "deploy/serving"
+SOURCES = (LIBRARY, RUNTIME, TOOLS, "tools", "deploy", "tests", "benchmarks", "setup.py")
+PUBLIC_SOURCES = (LIBRARY, RUNTIME, TOOLS, "deploy")
 MAX_FILE, MAX_FUNCTION, MAX_LIBRARY = 400, 60, 8000
 
 FREE = {"environment", "version"}  # modules of the library that every room may import
@@ -48,7 +48,7 @@ RUN_BY = {"paddle", "onnxruntime", "openvino", "paddlelite"}  # imported inside 
 THIRD_PARTY = {
     "models.layers": {"paddle", "numpy"},
     LITE: {"numpy", "cv2", "paddlelite", "yaml"},
-    RUNTIME_FOLDER: {"numpy", "cv2", "PIL", "yaml", "rich", *RUN_BY},
+    RUNTIME: {"numpy", "cv2", "PIL", "yaml", "rich", *RUN_BY},
     SERVING: {"numpy", "cv2", "h11", "prometheus_client", "starlette", "uvicorn", RUNTIME},
 }
 BANNED_NAMES = {"eval", "exec"}
@@ -81,12 +81,8 @@ def report(problems: list[str]) -> None:
 
 
 def module_of(path: Path) -> str:
-    """The dotted name a file is imported by: paddleseg_ext.models.base, paddleseg_ext_tools.train."""
+    """The dotted name a file is imported by: paddleseg_ext.models.base, paddleseg_ext_tools.commands.train."""
     parts = list(path.relative_to(ROOT).with_suffix("").parts)
-    if parts[0] == "tools":
-        parts[0] = TOOLS
-    if parts[:2] == RUNTIME_FOLDER.split("/"):
-        parts[:2] = [RUNTIME]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -166,10 +162,10 @@ def test_third_party_imports() -> None:
     """
     problems = []
     for room, allowed in THIRD_PARTY.items():
-        folder = ROOT / (room if room.startswith("deploy/") else f"{LIBRARY}/{room.replace('.', '/')}")
+        folder = ROOT / (f"{LIBRARY}/{room.replace('.', '/')}" if room.startswith("models") else room)
         files = python_files(str(folder.relative_to(ROOT)))
         neighbours = {path.stem for path in files} | {path.name for path in folder.glob("*/")}
-        own = {LITE: neighbours, SERVING: neighbours, RUNTIME_FOLDER: {RUNTIME}}.get(room, {LIBRARY, RUNTIME})
+        own = {LITE: neighbours, SERVING: neighbours, RUNTIME: {RUNTIME}}.get(room, {LIBRARY, RUNTIME})
         for path in files:
             for node, target in imports(path):
                 top = target.split(".")[0]
@@ -183,22 +179,11 @@ def test_third_party_imports() -> None:
 def test_the_runtime_starts_without_a_framework() -> None:
     """What is imported at the top of its files is small; a runtime is loaded by whoever runs one."""
     problems = []
-    for path in python_files(RUNTIME_FOLDER):
+    for path in python_files(RUNTIME):
         top = [node for node in tree_of(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
         for node, target in imports(path):
             if node in top and target.split(".")[0] in RUN_BY:
                 problems.append(at(path, node, f"imports {target} at the top"))
-    report(problems)
-
-
-def test_tools_import_each_other_by_package() -> None:
-    """By bare name they would work by path and fail when installed."""
-    names = {path.stem for path in python_files("tools")} - {"__init__", "__main__"}
-    problems = []
-    for path in python_files("tools"):
-        for node, target in imports(path):
-            if target.split(".")[0] in names | {"tools"} and not target.startswith(TOOLS):
-                problems.append(at(path, node, f"import {target} as {TOOLS}.{target.removeprefix('tools.')}"))
     report(problems)
 
 

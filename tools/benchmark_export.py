@@ -1,82 +1,8 @@
-"""One model in every form it can be deployed in: size, agreement with the network, mIoU, latency, memory.
+"""`paddleseg-ext benchmark_export`, at PaddleSeg's path."""
 
-    python tools/benchmark_export.py --config configs/….yml --model_path ….pdparams --input_shape 1 3 512 512
-
-Writes benchmark_export.md, .csv and .json to --save_dir. A form that fails says why in its row and stops none of the
-others. Labels are compared at the photographs' size, on the validation images where there are any, else on the one
-photograph that is timed. Without --model_path the weights are made for timing: they say nothing about accuracy.
-
-Exit codes: 0 all rows have their figures · 2 usage or config · 4 data · 5 weights · 6 export, or a form that failed
-or disagrees with the network · 130 interrupted.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-import tempfile
-from pathlib import Path
 
-from paddleseg_ext_runtime.flags import counted, positive
-from paddleseg_ext_tools.arguments import OUTPUT_OPS, find_config, launch, set_device
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line; exits with 2 when it is wrong."""
-    from paddleseg_ext_tools.formats import CPP_PROGRAM, FORMATS
-
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout, allow_abbrev=False)
-    add = parser.add_argument
-    add("--config", required=True, help="the yaml of the model")
-    add("--model_path", help="trained weights (.pdparams or .pth, path or URL)")
-    add("--opts", nargs="+", help="override settings of the yaml: val_dataset.dataset_root=data/scenes …")
-    add("--output_op", choices=OUTPUT_OPS, help="default argmax, or vim if the yaml says so")
-    add("--input_shape", nargs=4, type=int, default=(1, 3, 512, 512), help="N C H W (1 3 512 512)")
-    add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="which rows (all)")
-    add("--image", help="the photograph that is timed (a drawn scene of many classes)")
-    add("--images", type=counted(0), default=50, help="of the validation set; 0: none (50)")
-    add("--threads", type=counted(1), default=1, help="(1)")
-    add("--warmup", type=counted(0), default=5, help="uncounted runs (5)")
-    add("--repeats", type=counted(1), default=20, help="counted runs (20)")
-    add("--timeout", type=positive, default=600.0, help="seconds a run may take (600)")
-    add("--cpp", type=Path, default=CPP_PROGRAM, help=f"deploy/cpp's program ({CPP_PROGRAM})")
-    add("--save_dir", default="./output/benchmark_export", help="where everything goes")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Runs the tool and returns its exit code."""
-    return launch(lambda: benchmark(parse_args(argv)))
-
-
-def benchmark(args: argparse.Namespace) -> None:
-    """Exports, runs every form, reports. Raises ConversionError at the end when a row failed or disagrees."""
-    from paddleseg_ext_runtime.command import writable_dir
-    from paddleseg_ext_runtime.errors import ConversionError
-    from paddleseg_ext_tools import benchmark_export_report as report
-    from paddleseg_ext_tools.benchmark_export_rows import Network, measure_row
-    from paddleseg_ext_tools.formats import Counts, chosen_formats
-
-    save_dir = writable_dir(args.save_dir)
-    set_device("cpu")
-    counts = Counts(args.threads, args.warmup, args.repeats, args.timeout)
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
-        network = Network.build(find_config(args.config), args, save_dir / "model", Path(name))
-        rows = [network.row()]
-        try:
-            for one in chosen_formats(args.formats, network.folder, Path(name), args.cpp):
-                rows.append(measure_row(one, network, counts))
-                print(report.line(rows[-1]), flush=True)
-        finally:  # what an interruption left is kept
-            facts = report.conditions(args, network)
-            for suffix, text in report.written(rows, facts).items():
-                (save_dir / f"benchmark_export.{suffix}").write_text(text, encoding="utf-8")
-    print((save_dir / "benchmark_export.md").read_text(encoding="utf-8"))
-    wrong = [row.title for row in rows if not row.is_good]
-    if wrong:
-        raise ConversionError(f"{len(wrong)} of {len(rows)} rows failed or disagree: {', '.join(wrong)}")
-
+from paddleseg_ext_tools.commands.benchmark_export import main
 
 if __name__ == "__main__":
     sys.exit(main())

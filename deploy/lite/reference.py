@@ -53,7 +53,7 @@ class Agreement:
 
 def find_runner() -> Path | None:
     """The installed package's `run_model.py`, or that of the checkout this file lies in."""
-    folders = [Path(__file__).resolve().parents[1] / "runtime"]
+    folders = [Path(__file__).resolve().parents[2] / "paddleseg_ext_runtime"]
     spec = importlib.util.find_spec(PACKAGE)
     if spec and spec.submodule_search_locations:
         folders = [Path(place) for place in spec.submodule_search_locations] + folders

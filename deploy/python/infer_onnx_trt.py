@@ -57,8 +57,8 @@ def measure(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.runtimes import measure as measure_runtime
     from paddleseg_ext_runtime.verify import check_input, compare, normalisation
-    from paddleseg_ext_tools.export import resolve_output_op
-    from paddleseg_ext_tools.probe import probe
+    from paddleseg_ext_tools.commands.export import resolve_output_op
+    from paddleseg_ext_tools.lab.probe import probe
 
     config = Config(find_config(args.config), opts=args.opts)
     shape = check_input_shape([1, config.in_channels, args.height, args.width], config.in_channels)
@@ -70,7 +70,9 @@ def measure(args: argparse.Namespace) -> None:
     if args.model_path:
         load_weights(model, args.model_path)
     else:
-        get_logger().warning("no --model_path: weights made for timing (tools/probe.py); they say nothing of accuracy")
+        get_logger().warning(
+            "no --model_path: weights made for timing; they say nothing of accuracy"
+        )
         scene = paddle.to_tensor(check_input(shape, transforms))
         probe(model, config.num_classes, scene, *normalisation(transforms, config.in_channels))
     names = {"transforms": transforms, "class_names": config.class_names}

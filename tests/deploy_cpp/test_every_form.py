@@ -6,8 +6,8 @@ import json
 import pytest
 
 from benchmarks import same_labels
-from paddleseg_ext_tools import benchmark_export, val
-from paddleseg_ext_tools.formats import FORMATS
+from paddleseg_ext_tools.commands import benchmark_export, val
+from paddleseg_ext_tools.lab.formats import FORMATS
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 CONFIG = "configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml"
@@ -15,7 +15,7 @@ CONFIG = "configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml"
 
 @pytest.fixture(scope="module")
 def weights(scenes, tmp_path_factory):
-    from paddleseg_ext_tools import train
+    from paddleseg_ext_tools.commands import train
 
     folder = tmp_path_factory.mktemp("trained")
     opts = [f"train_dataset.dataset_root={scenes}", "train_dataset.transforms.0.crop_size=[64,64]"]

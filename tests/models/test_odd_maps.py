@@ -6,7 +6,7 @@ from models.zoo import filled, smooth_image
 
 from paddleseg_ext.core.export import export
 from paddleseg_ext_runtime.runtimes import ModelProcess
-from paddleseg_ext_tools.formats import to_lite
+from paddleseg_ext_tools.lab.formats import to_lite
 
 NORMALIZE = [{"type": "Normalize"}]
 VARIANTS = ["pp_mobileseg_tiny"]

@@ -1,4 +1,4 @@
-from paddleseg_ext_tools import benchmark_export
+from paddleseg_ext_tools.commands import benchmark_export
 
 CONFIG = "configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml"
 

@@ -2,12 +2,13 @@
 
 import csv
 import json
+from pathlib import Path
 
 import paddle
 import pytest
 from models.zoo import build, golden
 
-from paddleseg_ext_tools import compare
+from paddleseg_ext_tools.commands import compare
 
 TINY = "configs/pp_mobileseg/pp_mobileseg_tiny_ade20k_512x512_80k.yml"
 QUICK = ["--size", "128", "160", "--rounds", "2", "--repeats", "2", "--min_seconds", "0", "--warmup", "1"]
@@ -27,7 +28,7 @@ def right(measured):
 
 def test_one_model_that_works_and_one_that_does_not(tmp_path, scenes, capsys):
     broken = tmp_path / "broken.yml"
-    broken.write_text("_base_: " + str(compare.__file__.replace("tools/compare.py", TINY)) + "\nmodel: {head_use: 3}\n")
+    broken.write_text("_base_: " + str(Path(TINY).absolute()) + "\nmodel: {head_use: 3}\n")
     out = tmp_path / "out"
     photo = next((scenes / "images" / "validation").iterdir())
     code, rows = run(out, "--config", str(broken), TINY, "--output_op", "vim", "--image", str(photo))

@@ -20,7 +20,7 @@ from paddleseg_ext.core.train import Trainer, TrainOptions, compute_losses
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.cvlibs.yaml_file import read_yaml
 from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
-from paddleseg_ext_tools.export import resolve_output_op
+from paddleseg_ext_tools.commands.export import resolve_output_op
 from paddleseg_ext_tools.scenes import write_dataset
 
 ROOT = Path(__file__).parents[2] / "configs"

@@ -15,7 +15,7 @@ from paddleseg_ext.weights import read_pdparams
 from paddleseg_ext.weights.conversion import convert
 from paddleseg_ext.weights.reading import write_checkpoint
 from paddleseg_ext.weights.torch_file import read_torch
-from paddleseg_ext_tools import export, predict, train, val
+from paddleseg_ext_tools.commands import export, predict, train, val
 
 HEAD = "decode_head.conv_seg.*"
 

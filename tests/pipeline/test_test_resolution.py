@@ -20,7 +20,7 @@ from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConfigError
 from paddleseg_ext_runtime.reading import read_image
 from paddleseg_ext_runtime.runtimes import outputs_for
-from paddleseg_ext_tools import export, predict, val
+from paddleseg_ext_tools.commands import export, predict, val
 from paddleseg_ext_tools.scenes import write_dataset
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "pp_liteseg"

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from paddleseg_ext_tools import compare, compare_rows
-from paddleseg_ext_tools.compare_prepare import PROBED, Prepared
-from paddleseg_ext_tools.compare_report import Comparison
-from paddleseg_ext_tools.compare_runtimes import Latency
-from paddleseg_ext_tools.complexity import Complexity
-from paddleseg_ext_tools.published import load_catalogue
+from paddleseg_ext_tools.commands import compare
+from paddleseg_ext_tools.comparison import rows as compare_rows
+from paddleseg_ext_tools.comparison.prepare import PROBED, Prepared
+from paddleseg_ext_tools.comparison.published import load_catalogue
+from paddleseg_ext_tools.comparison.report import Comparison
+from paddleseg_ext_tools.comparison.runtimes import Latency
+from paddleseg_ext_tools.lab.complexity import Complexity
 
 RUNTIMES = [("lite", "Paddle-Lite"), ("onnx", "ONNX Runtime"), ("paddle", "Paddle Inference")]
 

@@ -12,12 +12,12 @@ import pytest
 from unit.compare_data import RUNTIMES, comparison, latency, prepared
 
 from paddleseg_ext_runtime.errors import ConversionError, DataError
-from paddleseg_ext_tools import compare
-from paddleseg_ext_tools.compare_figures import Point, front, points
-from paddleseg_ext_tools.compare_page import html
-from paddleseg_ext_tools.compare_phone import attach_phone_results
-from paddleseg_ext_tools.compare_report import as_csv, as_json, cells, markdown, problems
-from paddleseg_ext_tools.compare_rows import Failed, distinct
+from paddleseg_ext_tools.commands import compare
+from paddleseg_ext_tools.comparison.figures import Point, front, points
+from paddleseg_ext_tools.comparison.page import html
+from paddleseg_ext_tools.comparison.phone import attach_phone_results
+from paddleseg_ext_tools.comparison.report import as_csv, as_json, cells, markdown, problems
+from paddleseg_ext_tools.comparison.rows import Failed, distinct
 
 PICTURE = np.full((32, 48, 3), 90, "uint8")
 VOID = ("meta", "img", "br")
@@ -243,8 +243,8 @@ def test_what_is_no_phone_result(sota, tmp_path, content):
 
 
 def test_runtimes_have_the_same_names_everywhere():
-    from paddleseg_ext_tools.compare_runtimes import RUNTIMES as KINDS
-    from paddleseg_ext_tools.compare_runtimes import Exported, Onnx, PaddleLite
+    from paddleseg_ext_tools.comparison.runtimes import RUNTIMES as KINDS
+    from paddleseg_ext_tools.comparison.runtimes import Exported, Onnx, PaddleLite
 
     assert tuple(KINDS) == compare.RUNTIMES == tuple(key for key, _ in RUNTIMES)
     assert [(kind.key, kind.title) for kind in (PaddleLite, Onnx, Exported)] == RUNTIMES

@@ -4,8 +4,9 @@ import pytest
 
 from paddleseg_ext_runtime.errors import ConfigError
 from paddleseg_ext_runtime.log import get_logger
-from paddleseg_ext_tools import compare, compare_rows
-from paddleseg_ext_tools.published import Figures, load_catalogue
+from paddleseg_ext_tools.commands import compare
+from paddleseg_ext_tools.comparison import rows as compare_rows
+from paddleseg_ext_tools.comparison.published import Figures, load_catalogue
 
 TINY = "configs/pp_mobileseg/pp_mobileseg_tiny_ade20k_512x512_80k.yml"
 BASE = "configs/pp_mobileseg/pp_mobileseg_base_ade20k_512x512_80k.yml"

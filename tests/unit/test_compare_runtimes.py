@@ -8,8 +8,8 @@ import pytest
 from unit.compare_data import comparison, prepared
 
 from paddleseg_ext_runtime.errors import ConversionError
-from paddleseg_ext_tools.compare_rows import Failed, distinct
-from paddleseg_ext_tools.compare_runtimes import Latency, Runtime, measure_all
+from paddleseg_ext_tools.comparison.rows import Failed, distinct
+from paddleseg_ext_tools.comparison.runtimes import Latency, Runtime, measure_all
 from paddleseg_ext_tools.lite import lite
 
 SETTINGS = lite("device").Settings(threads=1, warmup=0, repeats=2)
@@ -93,7 +93,7 @@ def test_an_interruption_leaves_the_rounds_before_it(systems):
 
 def test_a_runtime_that_is_not_here(monkeypatch, tmp_path):
     from paddleseg_ext_runtime.errors import DeviceError
-    from paddleseg_ext_tools.compare import _open_runtimes
+    from paddleseg_ext_tools.commands.compare import _open_runtimes
 
     monkeypatch.setattr(lite("host").platform, "machine", lambda: "riscv64")
     with pytest.raises(DeviceError, match=r"riscv64(.|\n)*--runtimes onnx paddle"):

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from paddleseg_ext.cvlibs.yaml_file import read_yaml
-from paddleseg_ext_tools import config_tables, published
-from paddleseg_ext_tools.config_tables import digest, problems, rewrite, stale_counts
-from paddleseg_ext_tools.published import load_catalogue, parse
+from paddleseg_ext_tools.commands import config_tables
+from paddleseg_ext_tools.commands.config_tables import digest, problems, rewrite, stale_counts
+from paddleseg_ext_tools.comparison import published
+from paddleseg_ext_tools.comparison.published import load_catalogue, parse
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = "pp_mobileseg/pp_mobileseg_tiny_ade20k_512x512_80k.yml"

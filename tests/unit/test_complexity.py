@@ -12,7 +12,7 @@ from paddleseg_ext.core.export import export
 from paddleseg_ext.deploy import passes
 from paddleseg_ext.deploy.program import read_program
 from paddleseg_ext_runtime.errors import ConversionError
-from paddleseg_ext_tools.complexity import Complexity, explain, folded_parameters, measure_complexity, multiply_adds
+from paddleseg_ext_tools.lab.complexity import Complexity, explain, folded_parameters, measure_complexity, multiply_adds
 
 # At 512x512 with 150 classes: trainable, batch norm statistics, multiply-adds of convolutions, of matrix products.
 COUNTS = {
@@ -115,7 +115,7 @@ RULES = {
 
 
 def test_which_rule_gives_which_printed_number():
-    from paddleseg_ext_tools.published import load_catalogue
+    from paddleseg_ext_tools.comparison.published import load_catalogue
 
     counts = json.loads((Path(__file__).parents[2] / "configs" / "computed.json").read_text())["configs"]
     catalogue = load_catalogue()

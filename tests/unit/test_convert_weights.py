@@ -19,7 +19,7 @@ from paddleseg_ext.weights.mapping import paddle_to_torch, torch_to_paddle
 from paddleseg_ext.weights.reading import read_checkpoint, write_checkpoint
 from paddleseg_ext.weights.torch_file import read_torch
 from paddleseg_ext_runtime.errors import CheckpointError, ConfigError
-from paddleseg_ext_tools import convert_weights
+from paddleseg_ext_tools.commands import convert_weights
 
 KEYS = Path(__file__).parent.parent / "golden" / "torch_keys"
 MODELS = sorted(path.stem.removeprefix("keys_") for path in KEYS.glob("*.tsv"))

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from paddleseg_ext_tools import make_scenes, scenes
+from paddleseg_ext_tools import scenes
+from paddleseg_ext_tools.commands import make_scenes
 from paddleseg_ext_tools.scenes import LAYOUTS, SCENE_CLASSES
 from paddleseg_ext_tools.scenes.layouts import CAMVID_CLASSES, CITYSCAPES_CLASSES, DRIVES, IGNORE
 

@@ -13,8 +13,8 @@ import pytest
 
 from paddleseg_ext_runtime.errors import DataError
 from paddleseg_ext_runtime.label_map import palette, write_labels
-from paddleseg_ext_tools import demo_figures
-from paddleseg_ext_tools.demo_report import percent, write_report
+from paddleseg_ext_tools.demonstration import figures as demo_figures
+from paddleseg_ext_tools.demonstration.report import percent, write_report
 from paddleseg_ext_tools.scenes import SCENE_CLASSES
 
 SKY, GRASS, ROAD = 3, 10, 7  # annotation values

@@ -8,11 +8,11 @@ from types import ModuleType
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "tools" / "paths.py"
+SOURCE = Path(__file__).resolve().parents[2] / "paddleseg_ext_tools" / "paths.py"
 
 
 def paths_at(folder: Path) -> ModuleType:
-    """A copy of tools/paths.py, loaded from `folder`."""
+    """A copy of paddleseg_ext_tools/paths.py, loaded from `folder`."""
     folder.mkdir(parents=True)
     copy = folder / "paths.py"
     copy.write_bytes(SOURCE.read_bytes())
@@ -31,7 +31,7 @@ def put(path: Path) -> Path:
 def test_in_a_checkout(tmp_path: Path) -> None:
     put(tmp_path / "setup.py")
     config = put(tmp_path / "configs" / "m" / "a.yml")
-    assert paths_at(tmp_path / "tools").resource("configs/m/a.yml") == config
+    assert paths_at(tmp_path / "paddleseg_ext_tools").resource("configs/m/a.yml") == config
 
 
 def test_installed(tmp_path: Path) -> None:
@@ -49,4 +49,4 @@ def test_only_what_ships(tmp_path: Path, relative: str) -> None:
     put(tmp_path / "setup.py")
     put(tmp_path / "deploy" / "other.py")
     with pytest.raises(FileNotFoundError):
-        paths_at(tmp_path / "tools").resource(relative)
+        paths_at(tmp_path / "paddleseg_ext_tools").resource(relative)

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-# A command is the module of the same name in this package, with `main(argv) -> int`.
+# A command is the module of that name in `commands`, with `main(argv) -> int`.
 COMMANDS = {
     "train": "train a model from a config",
     "val": "evaluate a model: mIoU, accuracy, kappa",
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     if command in SCRIPTS:
         return _script(command, rest)
     if command in COMMANDS:
-        return importlib.import_module(f"paddleseg_ext_tools.{command}").main(rest)
+        return importlib.import_module(f"paddleseg_ext_tools.commands.{command}").main(rest)
     near = difflib.get_close_matches(command, [*COMMANDS, *SCRIPTS], n=1)
     hint = f"did you mean `{near[0]}`?" if near else "see `paddleseg-ext --help`"
     print(f"paddleseg-ext: no command `{command}`; {hint}", file=sys.stderr)

@@ -1,7 +1,6 @@
 """Where files that ship with the tools are: `configs/` and the scripts of `deploy/`, in a checkout or installed.
 
-setup.py copies these trees next to this file when it builds a wheel. An editable installation and
-`python tools/<name>.py` find them where they are, beside the folder `tools`.
+setup.py copies these trees next to this file when it builds a wheel. In a checkout they lie beside this package.
 """
 
 from __future__ import annotations
@@ -35,6 +34,6 @@ def resource(relative: str) -> Path:
 
 
 def _roots() -> tuple[Path, ...]:
-    """The folder above `tools` first in a checkout; only the package itself once installed."""
+    """The checkout first, if this package lies in one; only the package itself once installed."""
     checkout = _HERE.parent
     return (checkout, _HERE) if (checkout / "setup.py").is_file() else (_HERE,)

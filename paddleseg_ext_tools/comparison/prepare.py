@@ -1,6 +1,6 @@
 """From a config to what can be measured: the network with its weights, exported, with its own output to compare with.
 
-Without a checkpoint the weights are made for timing (`paddleseg_ext_tools.probe`), which says nothing about accuracy.
+Without a checkpoint the weights are made for timing (`lab.probe`); they say nothing about accuracy.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import read_image
 from paddleseg_ext_runtime.verify import normalisation
-from paddleseg_ext_tools.compare_rows import Failed, System
-from paddleseg_ext_tools.complexity import Complexity, measure_complexity
-from paddleseg_ext_tools.probe import probe
+from paddleseg_ext_tools.comparison.rows import Failed, System
+from paddleseg_ext_tools.lab.complexity import Complexity, measure_complexity
+from paddleseg_ext_tools.lab.probe import probe
 from paddleseg_ext_tools.scenes import make_scene
 
 if TYPE_CHECKING:

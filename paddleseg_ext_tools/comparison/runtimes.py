@@ -21,7 +21,7 @@ from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.exported import MODEL_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
-from paddleseg_ext_tools.compare_rows import Failed, System
+from paddleseg_ext_tools.comparison.rows import Failed, System
 from paddleseg_ext_tools.lite import lite
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from paddleseg_ext_runtime.errors import DataError
 from paddleseg_ext_runtime.log import get_logger
-from paddleseg_ext_tools.compare_rows import System
+from paddleseg_ext_tools.comparison.rows import System
 
 KEPT = (
     "model", "device", "target", "output_op", "threads", "precision", "median_ms", "p90_ms", "series_ms", "warmup",

@@ -14,7 +14,7 @@ MIN_EQUAL_LABELS = 0.999
 MAX_SCORE_ERROR = 5e-3
 OPEN_SIZES = ((256, 384), (203, 317))  # of which the second is no multiple of anything
 EVEN_SIZES = ((256, 384), (320, 256))  # for a network that cannot take it
-_SCENE = Path(__file__).with_name("check_scene.jpg")  # tools/scenes drew it: make_scene(4, 512, 512)
+_SCENE = Path(__file__).with_name("check_scene.jpg")  # paddleseg_ext_tools/scenes drew it: make_scene(4, 512, 512)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paddleseg_ext_tools.benchmark_export_rows import LOSSY, Network, Row
+from paddleseg_ext_tools.comparison.forms_rows import LOSSY, Network, Row
 
 NONE = "–"
 

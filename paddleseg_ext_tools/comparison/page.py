@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
-from paddleseg_ext_tools import compare_figures as figures
-from paddleseg_ext_tools.compare_report import (
+from paddleseg_ext_tools.comparison import figures
+from paddleseg_ext_tools.comparison.report import (
     BACKBONE,
     NONE,
     NOT_VALID,
@@ -24,9 +22,10 @@ from paddleseg_ext_tools.compare_report import (
     phone_conditions,
     problems,
 )
-from paddleseg_ext_tools.demo_figures import data_uri
+from paddleseg_ext_tools.demonstration.figures import data_uri
+from paddleseg_ext_tools.lab.pages import render
 
-TEMPLATE = "compare_report.html.jinja"
+TEMPLATE = "comparison/report.html.jinja"
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,8 @@ class _Cell:
 def html(comparison: Comparison, picture: np.ndarray) -> str:
     """The page; `picture` is what was measured on, RGB uint8 [H, W, 3]."""
     tables = [_table(comparison, table) for table in comparison.tables()]
-    loader = jinja2.FileSystemLoader(Path(__file__).resolve().parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template(TEMPLATE).render(
+    return render(
+        TEMPLATE,
         title="What the models cost" if len(tables) > 1 else tables[0]["title"],
         lead=_lead(comparison),
         problems=problems(comparison),

@@ -25,9 +25,9 @@ from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import IGNORE, read_image, read_label
 from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS, normalisation
-from paddleseg_ext_tools.export import resolve_output_op
-from paddleseg_ext_tools.formats import Counts, Format, Timing
-from paddleseg_ext_tools.probe import probe
+from paddleseg_ext_tools.commands.export import resolve_output_op
+from paddleseg_ext_tools.lab.formats import Counts, Format, Timing
+from paddleseg_ext_tools.lab.probe import probe
 from paddleseg_ext_tools.scenes import make_scene
 
 SCENE = 4  # of 17 classes

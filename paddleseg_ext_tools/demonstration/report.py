@@ -1,6 +1,6 @@
 """`report.html` of the demo: what was learnt, what it looks like and what each output op costs, in one file.
 
-Reads what the demo leaves in its folder, draws with demo_figures.py and fills demo_report.html.jinja. The page
+Reads what the demo leaves in its folder, draws with figures.py and fills report.html.jinja. The page
 needs neither network nor other files.
 """
 
@@ -15,7 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
@@ -24,9 +23,10 @@ from paddleseg_ext.version import __version__
 from paddleseg_ext_runtime.errors import DataError
 from paddleseg_ext_runtime.pictures import IMAGE_SUFFIXES
 from paddleseg_ext_runtime.progress import duration
-from paddleseg_ext_tools import demo_figures as figures
+from paddleseg_ext_tools.demonstration import figures
+from paddleseg_ext_tools.lab.pages import render
 
-REPORT, TEMPLATE = "report.html", "demo_report.html.jinja"
+REPORT, TEMPLATE = "report.html", "demonstration/report.html.jinja"
 DECODER, VIM, ARGMAX = "decoder", "vim", "argmax"
 OPS = {
     DECODER: "logits at decoder resolution: the network without any output op",
@@ -86,7 +86,7 @@ def write_report(folder: Path, dataset_root: Path) -> Path:
         "conditions": _conditions(results),
     }
     target = folder / REPORT
-    _write(target, _environment().get_template(TEMPLATE).render(page))
+    _write(target, render(TEMPLATE, **page))
     return target
 
 
@@ -335,13 +335,6 @@ def _conditions(results: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
         ("Counted", f"{run['rounds']} rounds of {run['repeats']} runs"),
         ("Measured", f"{run['measured_at'][:16].replace('T', ' ')} UTC"),
     ]
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(Path(__file__).resolve().parent)
-    return jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,228 @@
+"""Compares models: parameters, multiply-adds, latency and mIoU, one row a model.
+
+    python tools/compare.py                      the published tables of PP-MobileSeg, measured on this machine
+    python tools/compare.py --config a.yml b.yml --model_path a.yml=a.pdparams --runtimes lite --output_op argmax vim
+
+Writes compare.md, .csv, .json (every single run), .html and the picture of each table to --save_dir, and the exported
+models to its models/.
+Weights that are given are used, and evaluated where the config's validation data are there. Without any, weights
+are made for timing: they say nothing about accuracy, and the mIoU is the authors' and marked so.
+
+Exit codes: 0 all measured · 1 a defect of ours in some model · 2 usage or config · 4 data · 5 weights · 6 export or
+conversion · 7 device, measurement, or a figure that is not valid · 8 download · 130 interrupted, with
+reports of what there was. One failed model does not stop the others; its row says why, and the code is that of the
+first failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paddleseg_ext_tools.arguments import OUTPUT_OPS, launch
+
+if TYPE_CHECKING:
+    from paddleseg_ext_tools.comparison.report import Comparison
+    from paddleseg_ext_tools.comparison.rows import Row, System
+    from paddleseg_ext_tools.comparison.runtimes import Runtime
+
+RUNTIMES = ("lite", "onnx", "paddle")
+INTERRUPTED = 130
+PACKAGES = ("paddlepaddle", "paddleseg", "paddlelite", "paddle2onnx", "onnxruntime", "numpy")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout, allow_abbrev=False)
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--config", nargs="+", help="yamls to compare, each with the first, in place of a table")
+    what.add_argument("--table", default="all", choices=("sota", "ablation", "all"), help="published tables (all)")
+    add("--model_path", nargs="+", metavar="[CONFIG=]WEIGHTS", help="trained weights; CONFIG is the yaml or its name")
+    add("--opts", nargs="+", help="override settings of every yaml: val_dataset.dataset_root=data/scenes …")
+    add("--no_eval", action="store_true", help="do not evaluate the weights that are given")
+    add("--output_op", nargs="+", choices=OUTPUT_OPS, help="for all rows; default: each row's published one")
+    add("--runtimes", nargs="+", default=list(RUNTIMES), choices=RUNTIMES, help="where latency is measured (all three)")
+    add("--no_latency", action="store_true", help="measure no latency")
+    add(
+        "--split",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="under the first runtime, also time networks alone",
+    )
+    add("--image", help="the picture to measure on (a drawn scene of 17 classes)")
+    add("--size", nargs=2, type=_count(32), default=(512, 512), metavar=("H", "W"), help="what networks see (512 512)")
+    add("--threads", type=_count(1), default=1, help="(1)")
+    add("--warmup", type=_count(0), default=2, help="runs before the counted ones (2)")
+    add("--repeats", type=_count(1), default=5, help="counted runs of a round, at least (5)")
+    add("--min_seconds", type=float, default=1.0, help="go on until a round has counted this long (1)")
+    add("--rounds", type=_count(1), default=2, help="fresh processes a measurement, all systems in turns (2)")
+    add("--phone_results", help="folder with the JSON files of deploy/lite/benchmark.py")
+    add("--save_dir", default="output/compare", help="where everything goes (output/compare)")
+    return parser.parse_args(argv)
+
+
+def _count(least: int):
+    def whole_number(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+
+    return whole_number
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the tool and returns its exit code."""
+    args = parse_args(argv)
+    args.command = shlex.join(["python", "tools/compare.py", *(sys.argv[1:] if argv is None else argv)])
+    code = 0
+
+    def work() -> None:
+        nonlocal code
+        code = compare(args)
+
+    return launch(work) or code
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Prepares, measures and reports; returns the exit code of the first failure. Raises PaddleSegExtError before."""
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.log import get_logger
+    from paddleseg_ext_tools.arguments import set_device
+    from paddleseg_ext_tools.comparison import prepare as compare_prepare
+    from paddleseg_ext_tools.comparison import rows as compare_rows
+    from paddleseg_ext_tools.comparison.phone import attach_phone_results
+    from paddleseg_ext_tools.comparison.published import load_catalogue
+    from paddleseg_ext_tools.comparison.report import markdown
+
+    started = time.monotonic()
+    catalogue = load_catalogue()
+    rows = compare_rows.plan(args, catalogue)
+    systems = compare_rows.distinct(rows)
+    picture = compare_prepare.read_picture(args.image, args.size)
+    if args.phone_results:
+        attach_phone_results(systems, args.phone_results)
+    folder = writable_dir(args.save_dir)
+    runtimes = _open_runtimes(args, folder)
+    set_device("cpu")
+    decoders = compare_rows.decoders(systems) if runtimes and args.split else {}
+    alone = [decoder for decoder in decoders.values() if not any(decoder is system for system in systems)]
+    load = os.getloadavg()
+    pairs = [(system, runtime) for system in systems for runtime in runtimes]
+    pairs += [(decoder, runtimes[0]) for decoder in alone]
+    interrupted = False
+    try:
+        compare_prepare.prepare_all([*systems, *alone], picture, folder / "models", not args.no_eval)
+        _measure(args, pairs)
+    except KeyboardInterrupt:
+        interrupted = True
+        get_logger().warning("interrupted: the reports hold what was measured before")
+    conditions = _conditions(args, runtimes, load, time.monotonic() - started)
+    comparison = _comparison(rows, catalogue, runtimes, conditions, decoders)
+    _write(comparison, folder, picture)
+    print(markdown(comparison))
+    print(folder / "compare.html")
+    return INTERRUPTED if interrupted else exit_code(rows)
+
+
+def exit_code(rows: Sequence[Row]) -> int:
+    """0 if every row has all its figures and all are valid, else the code of the first that has not."""
+    from paddleseg_ext_runtime.errors import DeviceError
+    from paddleseg_ext_tools.comparison.rows import Failed
+
+    for row in rows:
+        if row.system.failure:
+            return row.system.failure.exit_code
+        for found in row.system.latencies.values():
+            if isinstance(found, Failed):
+                return found.exit_code
+            if not found.valid:
+                return DeviceError.exit_code
+    return 0
+
+
+def _open_runtimes(args: argparse.Namespace, folder: Path) -> list[Runtime]:
+    """Raises DeviceError when one cannot be used here, before an hour of work."""
+    from paddleseg_ext_runtime.errors import DeviceError
+    from paddleseg_ext_tools.comparison.runtimes import RUNTIMES as KINDS
+    from paddleseg_ext_tools.lite import lite
+
+    try:
+        return [] if args.no_latency else [KINDS[key](folder / "lite") for key in dict.fromkeys(args.runtimes)]
+    except lite("errors").LiteError as error:
+        raise DeviceError(f"{error}\n  Or leave it out: --runtimes onnx paddle") from error
+
+
+def _measure(args: argparse.Namespace, pairs: Sequence[tuple[System, Runtime]]) -> None:
+    from paddleseg_ext_tools.comparison.runtimes import measure_all
+    from paddleseg_ext_tools.lite import lite
+
+    settings = lite("device").Settings(args.threads, args.warmup, args.repeats, args.min_seconds)
+    measure_all(pairs, settings, args.rounds)
+
+
+def _comparison(
+    rows: Sequence[Row],
+    catalogue: Any,
+    runtimes: Sequence[Runtime],
+    conditions: Sequence[tuple[str, str]],
+    decoders: dict[Any, System],
+) -> Comparison:
+    from paddleseg_ext_tools.comparison.report import Comparison
+
+    titles = [(runtime.key, runtime.title) for runtime in runtimes]
+    return Comparison(rows, catalogue, titles, conditions, decoders)
+
+
+def _conditions(
+    args: argparse.Namespace, runtimes: Sequence[Runtime], load: tuple[float, float, float], seconds: float
+) -> list[tuple[str, str]]:
+    from paddleseg_ext.version import __version__
+    from paddleseg_ext_runtime.progress import duration
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    found = {"Command": args.command, "Date": f"{now:%Y-%m-%d %H:%M} UTC", "Took": duration(seconds)}
+    machine = {"Processor": platform.machine(), "Cores": str(os.cpu_count()), "OS": platform.platform()}
+    found |= next((runtime.facts for runtime in runtimes if runtime.facts), machine)
+    found |= {"paddleseg_ext": __version__, **{name: _version(name) for name in PACKAGES}}
+    if runtimes:
+        each = f"{args.rounds} rounds of at least {args.repeats} runs and {args.min_seconds:g} s, {args.warmup} before"
+        found |= {"Measured": f"{each}; systems and runtimes in turns", "Threads": str(args.threads)}
+        found["Load average"] = f"{load[0]:.2f} before, {os.getloadavg()[0]:.2f} after, a minute's mean"
+    found["Picture"] = f"{args.image or 'a drawn scene'} at {args.size[1]}x{args.size[0]}"
+    return list(found.items())
+
+
+def _version(package: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _write(comparison: Comparison, folder: Path, picture: Any) -> None:
+    from paddleseg_ext_runtime.errors import DataError
+    from paddleseg_ext_tools.comparison.figures import pareto_figure
+    from paddleseg_ext_tools.comparison.page import html
+    from paddleseg_ext_tools.comparison.report import as_csv, as_json, markdown
+
+    try:
+        for name, text in (("md", markdown(comparison)), ("csv", as_csv(comparison)), ("json", as_json(comparison))):
+            (folder / f"compare.{name}").write_text(text, encoding="utf-8")
+        (folder / "compare.html").write_text(html(comparison, picture), encoding="utf-8")
+        for table in comparison.tables():
+            if (figure := pareto_figure(comparison, table)) is not None:
+                figure.savefig(folder / f"pareto_{table}.png", dpi=150)
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror}") from error

@@ -1,0 +1,105 @@
+"""Segments pictures: `python tools/predict.py --config configs/….yml --model_path ….pdparams --image_path …`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from paddleseg_ext_tools.arguments import (
+    OUTPUT_OPS,
+    add_ignore_flag,
+    add_test_flags,
+    find_config,
+    launch,
+    merged_test_config,
+    new_parser,
+    set_device,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from paddle import nn
+
+    from paddleseg_ext.core.inference import InferenceOptions
+    from paddleseg_ext.core.predict import Run
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = new_parser("Segment pictures with a trained model.")
+    parser.add_argument("--model_path", required=True, help="trained weights (.pdparams or .pth, path or URL)")
+    add_ignore_flag(parser, "--model_path")
+    parser.add_argument("--image_path", required=True, help="a picture, a folder, or a text file of paths")
+    parser.add_argument("--save_dir", default="./output/result", help="where the pictures go")
+    parser.add_argument("--custom_color", nargs="+", type=int, help="R G B of class 0, of class 1, …")
+    parser.add_argument("--device_id", type=int, default=0, help="which of several devices")
+    parser.add_argument(
+        "--output_op", choices=OUTPUT_OPS, help="predict as the export with this output op would, label for label"
+    )
+    parser.add_argument("--input_shape", nargs=4, type=int, help="the fixed input N C H W of that export")
+    add_test_flags(parser, "aug_pred")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the tool and returns its exit code."""
+    args = parse_args(argv)
+    return launch(lambda: predict(args))
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Predicts at the resolution the config tests at, and writes overlays and coloured label maps."""
+    from paddleseg_ext.core.export import check_input_shape
+    from paddleseg_ext.core.inference import InferenceOptions
+    from paddleseg_ext.core.predict import predict as predict_pictures
+    from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.weights import load_weights
+    from paddleseg_ext_runtime.command import writable_dir
+    from paddleseg_ext_runtime.image_pipeline import ImagePipeline
+    from paddleseg_ext_runtime.label_map import palette
+    from paddleseg_ext_runtime.log import get_logger
+    from paddleseg_ext_runtime.pictures import list_pictures
+    from paddleseg_ext_tools.commands.export import resolve_output_op
+
+    config = Config(find_config(args.config), opts=args.opts)
+    test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_pred", config.test_config))
+    pictures = list_pictures(args.image_path)
+    colors = palette(args.custom_color)
+    shape = check_input_shape(args.input_shape, config.in_channels)
+    pipeline = ImagePipeline(config.val_dataset_cfg.get("transforms"), shape)
+    save_dir = writable_dir(args.save_dir)
+    set_device(args.device, args.device_id)
+    model = Builder(config).build_untrained_model()
+    load_weights(model, args.model_path, args.ignore)
+    model.eval()
+    if args.output_op:
+        output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
+        run = _exported(model, output_op, test_config)
+    else:
+        run = _tested(model, test_config)
+    count = predict_pictures(run, pipeline, pictures, save_dir, colors, config.in_channels)
+    get_logger().info("%d predictions are in %s", count, save_dir)
+
+
+def _tested(model: nn.Layer, test_config: InferenceOptions) -> Run:
+    """Scores as `test_config` says: with scales, flips and windows."""
+    from paddleseg_ext.core.inference import predict_scores
+
+    return lambda x: predict_scores(model, x, test_config)
+
+
+def _exported(model: nn.Layer, output_op: str, test_config: InferenceOptions) -> Run:
+    """What the exported graph would give."""
+    import paddle
+
+    from paddleseg_ext.core.export import with_output_op
+
+    wrapped = None
+
+    @paddle.no_grad()
+    def run(x: np.ndarray) -> np.ndarray:
+        nonlocal wrapped
+        wrapped = wrapped or with_output_op(model, output_op, x, test_config.single_scale())
+        return wrapped(paddle.to_tensor(x)).numpy()
+
+    return run

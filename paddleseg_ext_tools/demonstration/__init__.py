@@ -1,0 +1,1 @@
+"""The report of `make demo`: what it reads, draws and writes."""

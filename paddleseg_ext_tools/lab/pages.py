@@ -1,0 +1,16 @@
+"""HTML pages from the templates of this package, which share one style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+
+def render(template: str, **values: object) -> str:
+    """Fills a template, named by its path below `paddleseg_ext_tools`; a name it uses and was not given is an error."""
+    loader = jinja2.FileSystemLoader(Path(__file__).resolve().parents[1])
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(template).render(**values)
