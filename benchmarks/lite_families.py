@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from paddleseg_ext.core.export import export
 from paddleseg_ext.cvlibs.config import Builder, Config
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_tools.lab.probe import probe
 from paddleseg_ext_tools.paths import resource
 from paddleseg_ext_tools.scenes import make_scene

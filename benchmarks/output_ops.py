@@ -51,9 +51,10 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     import paddle
 
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.deploy.output_ops import LABEL_OPS, OUTPUT_OPS
     from paddleseg_ext.models.layers.resize import resize
+    from paddleseg_ext.models.output_ops import OUTPUT_OPS
     from paddleseg_ext.weights import load_weights
+    from paddleseg_ext_runtime.output_ops import LABEL_OPS
     from paddleseg_ext_runtime.runtimes import ModelProcess
 
     builder = Builder(Config(find_config(args.config), opts=args.opts))

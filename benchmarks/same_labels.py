@@ -22,10 +22,11 @@ import numpy as np
 import paddle
 from PIL import Image
 
-from paddleseg_ext.core.export import check_input_shape, export
-from paddleseg_ext.core.predict import PSEUDO_COLOR
 from paddleseg_ext.cvlibs.config import Builder, Config
-from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.static_graph import check_input_shape, export
+from paddleseg_ext_runtime.output_ops import LABEL_OPS
+from paddleseg_ext_runtime.prediction import PSEUDO_COLOR
 from paddleseg_ext_tools.commands import predict
 from paddleseg_ext_tools.lab.formats import CPP_PROGRAM, Counts, all_formats, chosen_formats
 from paddleseg_ext_tools.lab.probe import probe
@@ -39,7 +40,6 @@ FAMILIES = {
     "MobileSeg": "configs/mobileseg/mobileseg_mobilenetv3_ade20k_512x512_160k.yml",
     "LR-ASPP": "configs/lraspp/lraspp_mobilenetv3_ade20k_512x512_160k_os32.yml",
 }
-OPS = ("argmax", "vim", "vim_exact")
 LITE = "lite_fp32"
 FORMATS = ("paddle_inference", "onnxruntime", "openvino", LITE, "cpp", "cpp_openvino")
 # Seeds of scenes by their size (height, width): three photographs, then the validation set.
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     """Compares and prints the table; 1 when more than 0.1 % of the pixels disagree, or one of C++ and Python."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--output_op", nargs="+", choices=OPS, default=list(OPS))
+    parser.add_argument("--output_op", nargs="+", choices=LABEL_OPS, default=list(LABEL_OPS))
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--cpp", type=Path, default=CPP_PROGRAM, help="deploy/cpp's program")
     parser.add_argument("--save_json", help="where the figures go as well")

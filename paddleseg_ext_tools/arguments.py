@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 DEVICES = ("cpu", "gpu", "xpu", "npu", "mlu")
-OUTPUT_OPS = ("argmax", "softmax", "none", "vim", "vim_exact", "decoder")
 
 # Paddle's C++ code logs every executor it starts; set before it is loaded, unless the user wants to see it.
 os.environ.setdefault("GLOG_minloglevel", "2")

@@ -1,6 +1,6 @@
 """The arrows of CONTRIBUTING.md and the limits of size and style, held over the syntax trees of the repository.
 
-    tools, deploy/ -> core -> {cvlibs, models, datasets, weights, deploy} -> layers -> paddle
+    tools, deploy/ -> {core, export} -> cvlibs -> {models, datasets, weights} -> layers -> paddle
 
 Everything stands on paddleseg_ext_runtime, which knows none of them.
 
@@ -26,22 +26,23 @@ PUBLIC_SOURCES = (LIBRARY, RUNTIME, TOOLS, "deploy")
 MAX_FILE, MAX_FUNCTION, MAX_LIBRARY = 400, 60, 8000
 
 FREE = {"environment", "version"}  # modules of the library that every room may import
-SIBLINGS = {"cvlibs", "models", "datasets", "weights", "deploy"}
-REGISTRY = "cvlibs.registry"  # a name for a class, no config
-MODEL_SIBLINGS = {"models.layers", "models.losses", "weights", "deploy", REGISTRY}
+REGISTRY = "registry"  # a name for a class, no config
+SIBLINGS = {"cvlibs", "models", "datasets", "weights", REGISTRY}
+MODEL_SIBLINGS = {"models.layers", "models.losses", "weights", REGISTRY}
 # What each room of the library may import of the library; the longest prefix of a file's module decides.
 # The empty room is `paddleseg_ext/__init__.py`, which registers everything.
 ROOMS = {
-    "": SIBLINGS | {"core"},
+    "": {"datasets", "models"},
     "core": SIBLINGS | {"core"},
     "cvlibs": SIBLINGS,
-    "datasets": SIBLINGS,
-    "weights": SIBLINGS,
-    "deploy": SIBLINGS,
+    "datasets": {"datasets", REGISTRY},
+    "weights": {"weights"},
+    "export": {"export", "models.output_ops", "weights"},
     "models": {"models"} | MODEL_SIBLINGS,
     "models.backbones": {"models.backbones"} | MODEL_SIBLINGS,
     "models.losses": {"models.losses", "models.layers", REGISTRY},
     "models.layers": {"models.layers"},
+    REGISTRY: set(),
 }
 RUN_BY = {"paddle", "onnxruntime", "openvino", "paddlelite"}  # imported inside the functions that need one
 # Third-party packages a room is confined to. Rooms not named are free.
@@ -109,6 +110,8 @@ def room_of(path: Path) -> str | None:
     name = module_of(path).removeprefix(LIBRARY).lstrip(".")
     if not name:
         return ""
+    if name == REGISTRY:
+        return REGISTRY
     rooms = [room for room in ROOMS if room and inside(name, room)]
     return max(rooms, key=len) if rooms else None
 

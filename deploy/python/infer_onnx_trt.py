@@ -13,7 +13,8 @@ import statistics
 import sys
 
 from paddleseg_ext_runtime.flags import counted
-from paddleseg_ext_tools.arguments import OUTPUT_OPS, find_config, launch, new_parser, set_device
+from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
+from paddleseg_ext_tools.arguments import find_config, launch, new_parser, set_device
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -48,16 +49,16 @@ def measure(args: argparse.Namespace) -> None:
     import numpy as np
     import paddle
 
-    from paddleseg_ext.core.export import check_input_shape, export
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.deploy.onnx_export import export_onnx
+    from paddleseg_ext.export.onnx import export_onnx
+    from paddleseg_ext.export.static_graph import check_input_shape, export
+    from paddleseg_ext.models.output_ops import resolve_output_op
     from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.command import writable_dir
     from paddleseg_ext_runtime.errors import ConversionError
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.runtimes import measure as measure_runtime
     from paddleseg_ext_runtime.verify import check_input, compare, normalisation
-    from paddleseg_ext_tools.commands.export import resolve_output_op
     from paddleseg_ext_tools.lab.probe import probe
 
     config = Config(find_config(args.config), opts=args.opts)
@@ -70,9 +71,7 @@ def measure(args: argparse.Namespace) -> None:
     if args.model_path:
         load_weights(model, args.model_path)
     else:
-        get_logger().warning(
-            "no --model_path: weights made for timing; they say nothing of accuracy"
-        )
+        get_logger().warning("no --model_path: weights made for timing; they say nothing of accuracy")
         scene = paddle.to_tensor(check_input(shape, transforms))
         probe(model, config.num_classes, scene, *normalisation(transforms, config.in_channels))
     names = {"transforms": transforms, "class_names": config.class_names}

@@ -12,8 +12,8 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from paddleseg_ext.deploy.output_ops import scaled_size
 from paddleseg_ext.models.layers.resize import resize
+from paddleseg_ext.models.output_ops import scaled_size
 from paddleseg_ext_runtime.errors import ConfigError
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from paddleseg_ext.cvlibs.registry import DATASETS, register
 from paddleseg_ext.datasets.base import Pair, SegmentationDataset
+from paddleseg_ext.registry import DATASETS, register
 from paddleseg_ext_runtime.errors import ConfigError, DataError
 
 _MODES = ("train", "val", "test")

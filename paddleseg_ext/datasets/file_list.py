@@ -3,8 +3,8 @@
 from os.path import commonprefix
 from pathlib import Path
 
-from paddleseg_ext.cvlibs.registry import DATASETS, register
 from paddleseg_ext.datasets.base import Pair, SegmentationDataset, check_files
+from paddleseg_ext.registry import DATASETS, register
 from paddleseg_ext_runtime.errors import ConfigError, DataError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.reading import IGNORE

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from paddle import Tensor, nn
 
-from paddleseg_ext.deploy.output_ops import ValidInterpolate
 from paddleseg_ext.models.layers.resize import resize
+from paddleseg_ext.models.output_ops import ValidInterpolate
 
 UPSAMPLINGS = {"intepolate": "bilinear", "interpolate": "bilinear", "vim": "vim"}
 

@@ -9,10 +9,10 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddleseg_ext.cvlibs.registry import MODELS, register
 from paddleseg_ext.models.base import SegmentationModel, feature_channels
 from paddleseg_ext.models.layers.conv import CONV_BATCH_NORM, ConvBNAct
 from paddleseg_ext.models.layers.resize import check_resize_mode, resize_like
+from paddleseg_ext.registry import MODELS, register
 from paddleseg_ext.weights import load_pretrained
 
 

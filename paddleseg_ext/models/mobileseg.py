@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from paddle import nn
 
-from paddleseg_ext.cvlibs.registry import MODELS, register
 from paddleseg_ext.models.pp_liteseg import LightDecoderSegmentation
+from paddleseg_ext.registry import MODELS, register
 from paddleseg_ext.weights import load_pretrained
 
 

@@ -8,12 +8,12 @@ from functools import partial
 
 from paddle import Tensor, nn
 
-from paddleseg_ext.cvlibs.registry import MODELS, register
 from paddleseg_ext.models.base import SegmentationModel, feature_channels
 from paddleseg_ext.models.layers.decoder import FlexibleLightDecoder, SegmentationHead
 from paddleseg_ext.models.layers.pyramid import SimplePyramidPooling
 from paddleseg_ext.models.layers.resize import check_resize_mode
 from paddleseg_ext.models.layers.uafm import fusion_module
+from paddleseg_ext.registry import MODELS, register
 from paddleseg_ext.weights import load_pretrained
 
 

@@ -5,9 +5,9 @@ Loads PaddleSeg's `pp_mobileseg_{base,tiny}` checkpoints.
 
 from paddle import Tensor, nn
 
-from paddleseg_ext.cvlibs.registry import MODELS, register
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.layers.head import FuseHead
+from paddleseg_ext.registry import MODELS, register
 from paddleseg_ext.weights import load_pretrained
 
 

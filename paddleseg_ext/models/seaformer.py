@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from paddle import Tensor, nn
 
-from paddleseg_ext.cvlibs.registry import MODELS, register
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.layers.conv import CONV_BATCH_NORM, ConvBNAct
 from paddleseg_ext.models.layers.fusion import SigmoidFusion
 from paddleseg_ext.models.layers.initialization import init_by_fan_out, init_classifier
+from paddleseg_ext.registry import MODELS, register
 from paddleseg_ext.weights import load_pretrained
 
 

@@ -5,11 +5,11 @@ Loads PaddleSeg's and the authors' `topformer_{base,small,tiny}` checkpoints.
 
 from paddle import Tensor, nn
 
-from paddleseg_ext.cvlibs.registry import MODELS, register
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.layers.head import FuseHead
 from paddleseg_ext.models.layers.initialization import init_by_fan_out, init_classifier
 from paddleseg_ext.models.layers.resize import resize_like
+from paddleseg_ext.registry import MODELS, register
 from paddleseg_ext.weights import load_pretrained
 
 

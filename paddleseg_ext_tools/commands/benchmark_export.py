@@ -17,7 +17,8 @@ import tempfile
 from pathlib import Path
 
 from paddleseg_ext_runtime.flags import counted, positive
-from paddleseg_ext_tools.arguments import OUTPUT_OPS, find_config, launch, set_device
+from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
+from paddleseg_ext_tools.arguments import find_config, launch, set_device
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -27,7 +27,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paddleseg_ext_tools.arguments import OUTPUT_OPS, launch
+from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
+from paddleseg_ext_tools.arguments import launch
 
 if TYPE_CHECKING:
     from paddleseg_ext_tools.comparison.report import Comparison

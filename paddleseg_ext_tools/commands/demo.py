@@ -156,9 +156,9 @@ class Demo:
     def _compare(self) -> None:
         import cv2
 
-        from paddleseg_ext.core.agreement import compare_output_ops
         from paddleseg_ext.cvlibs.config import Builder, Config
         from paddleseg_ext.weights import load_weights
+        from paddleseg_ext_tools.lab.agreement import compare_output_ops
 
         builder = Builder(Config(self.config, opts=self.opts))
         dataset, model = builder.build("val_dataset"), builder.build_untrained_model()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
 from paddleseg_ext_tools.arguments import (
-    OUTPUT_OPS,
     add_ignore_flag,
     find_config,
     launch,
@@ -46,12 +46,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def export(args: argparse.Namespace) -> None:
     """Builds the model, loads its weights strictly, exports, and says how the export was checked."""
-    from paddleseg_ext.core.export import check_input_shape
-    from paddleseg_ext.core.export import export as export_model
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.deploy.onnx_export import export_onnx
-    from paddleseg_ext.deploy.triton import write_triton_model
+    from paddleseg_ext.export.onnx import export_onnx
+    from paddleseg_ext.export.static_graph import check_input_shape
+    from paddleseg_ext.export.static_graph import export as export_model
+    from paddleseg_ext.export.triton import write_triton_model
+    from paddleseg_ext.models.output_ops import resolve_output_op
     from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.command import writable_dir
     from paddleseg_ext_runtime.image_pipeline import ImagePipeline
@@ -94,20 +95,3 @@ def export(args: argparse.Namespace) -> None:
         print(
             f"{write_triton_model(save_dir, args.triton_repository, save_dir.resolve().name)}: for Triton's onnxruntime"
         )
-
-
-def resolve_output_op(flag: str | None, upsample: str) -> str:
-    """The output op: as the flag says, but `none` (or no flag) on a config with `upsample: vim` means VIM.
-
-    Raises ConfigError for an operation on scores behind VIM, which gives labels.
-    """
-    from paddleseg_ext_runtime.errors import ConfigError
-
-    if upsample != "vim":
-        return flag or "argmax"
-    if flag in ("argmax", "softmax"):
-        raise ConfigError(
-            f"the config says `upsample: vim`, so the graph ends in labels, and --output_op {flag} takes scores. "
-            f"Leave the flag out for VIM, or export {flag} with --opts model.upsample=intepolate"
-        )
-    return "vim" if flag in (None, "none") else flag

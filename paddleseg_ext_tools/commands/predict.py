@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
 from paddleseg_ext_tools.arguments import (
-    OUTPUT_OPS,
     add_ignore_flag,
     add_test_flags,
     find_config,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from paddle import nn
 
     from paddleseg_ext.core.inference import InferenceOptions
-    from paddleseg_ext.core.predict import Run
+    from paddleseg_ext_runtime.prediction import Run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,17 +49,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def predict(args: argparse.Namespace) -> None:
     """Predicts at the resolution the config tests at, and writes overlays and coloured label maps."""
-    from paddleseg_ext.core.export import check_input_shape
     from paddleseg_ext.core.inference import InferenceOptions
-    from paddleseg_ext.core.predict import predict as predict_pictures
     from paddleseg_ext.cvlibs.config import Builder, Config
+    from paddleseg_ext.export.static_graph import check_input_shape
+    from paddleseg_ext.models.output_ops import resolve_output_op
     from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.command import writable_dir
     from paddleseg_ext_runtime.image_pipeline import ImagePipeline
     from paddleseg_ext_runtime.label_map import palette
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.pictures import list_pictures
-    from paddleseg_ext_tools.commands.export import resolve_output_op
+    from paddleseg_ext_runtime.prediction import predict as predict_pictures
 
     config = Config(find_config(args.config), opts=args.opts)
     test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_pred", config.test_config))
@@ -92,7 +92,7 @@ def _exported(model: nn.Layer, output_op: str, test_config: InferenceOptions) ->
     """What the exported graph would give."""
     import paddle
 
-    from paddleseg_ext.core.export import with_output_op
+    from paddleseg_ext.export.static_graph import with_output_op
 
     wrapped = None
 

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import paddle
 
-from paddleseg_ext.core.export import check_input_shape, export, with_output_op
 from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.metrics import Metrics, confusion_matrix
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.datasets.base import SegmentationDataset
-from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.static_graph import check_input_shape, export, with_output_op
+from paddleseg_ext.models.output_ops import resolve_output_op
 from paddleseg_ext.weights import load_weights
 from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig
@@ -25,7 +26,6 @@ from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import IGNORE, read_image, read_label
 from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS, normalisation
-from paddleseg_ext_tools.commands.export import resolve_output_op
 from paddleseg_ext_tools.lab.formats import Counts, Format, Timing
 from paddleseg_ext_tools.lab.probe import probe
 from paddleseg_ext_tools.scenes import make_scene

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import paddle
 
-from paddleseg_ext.core.export import export, with_output_op
 from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.val import evaluate
 from paddleseg_ext.cvlibs.config import Builder, Config
-from paddleseg_ext.deploy.output_ops import scaled_size
+from paddleseg_ext.export.static_graph import export, with_output_op
 from paddleseg_ext.models.layers.resize import resize
+from paddleseg_ext.models.output_ops import scaled_size
 from paddleseg_ext.weights import load_weights
 from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.log import get_logger

@@ -125,7 +125,7 @@ class Onnx(Exported):
 
     def prepare(self, folder: Path, slug: str) -> None:
         """See Runtime."""
-        from paddleseg_ext.deploy.onnx_export import export_onnx
+        from paddleseg_ext.export.onnx import export_onnx
 
         export_onnx(folder)
 

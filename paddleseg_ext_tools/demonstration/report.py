@@ -18,24 +18,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.core.predict import ADDED, PSEUDO_COLOR
 from paddleseg_ext.version import __version__
 from paddleseg_ext_runtime.errors import DataError
+from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
 from paddleseg_ext_runtime.pictures import IMAGE_SUFFIXES
+from paddleseg_ext_runtime.prediction import ADDED, PSEUDO_COLOR
 from paddleseg_ext_runtime.progress import duration
 from paddleseg_ext_tools.demonstration import figures
 from paddleseg_ext_tools.lab.pages import render
 
 REPORT, TEMPLATE = "report.html", "demonstration/report.html.jinja"
 DECODER, VIM, ARGMAX = "decoder", "vim", "argmax"
-OPS = {
-    DECODER: "logits at decoder resolution: the network without any output op",
-    VIM: "interpolates only the classes that win a decoder pixel",
-    "vim_exact": "interpolates every class that can win after interpolation; equals argmax",
-    ARGMAX: "interpolates all classes, then takes the largest",
-    "softmax": "interpolates all classes to probabilities",
-    "none": "interpolates all classes to logits",
-}
 ALWAYS = (DECODER, VIM, "vim_exact", ARGMAX)
 PACKAGES = {
     "paddle": "paddlepaddle",
@@ -137,7 +130,7 @@ def _latency(result: dict[str, Any]) -> dict[str, Any]:
     kept += ("threads", "warmup", "repeats", "rounds", "runtime_version", "opt_version", "measured_at", "series_ms")
     row = {key: result[key] for key in kept}
     row["name"] = result["output_op"] or result["model"]
-    row["about"] = OPS.get(row["name"], "")
+    row["about"] = OUTPUT_OPS.get(row["name"], "")
     row["nb_mb"] = result["nb_bytes"] / 1e6 if result["nb_bytes"] else None
     row["lite_note"] = result["agreement_note"] or "not compared with Paddle"
     row["lite"] = "not checked"

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
-from paddleseg_ext.core.export import trace
-from paddleseg_ext.deploy import passes
-from paddleseg_ext.deploy.decoder_logits import with_logits
-from paddleseg_ext.deploy.output_ops import Decoder, ExportModel
-from paddleseg_ext.deploy.program import StaticProgram, argument, attribute, read_program
+from paddleseg_ext.export import passes
+from paddleseg_ext.export.decoder_logits import with_logits
+from paddleseg_ext.export.program import StaticProgram, argument, attribute, read_program
+from paddleseg_ext.export.static_graph import trace
+from paddleseg_ext.models.output_ops import Decoder, ExportModel
 from paddleseg_ext_runtime.errors import ConversionError
 
 MEBI = 2**20

@@ -15,7 +15,7 @@ from filelock import FileLock
 from models.zoo import filled
 from PIL import Image
 
-from paddleseg_ext.core.export import export
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml, write_deploy_yaml
 from paddleseg_ext_tools.scenes import make_scene

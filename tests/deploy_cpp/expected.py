@@ -7,7 +7,7 @@ from paddleseg.cvlibs import manager
 from paddleseg.transforms import Compose
 
 from paddleseg_ext.core.inference import InferenceOptions, predict_labels
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.models.output_ops import OUTPUT_OPS
 from paddleseg_ext_runtime.reading import read_image
 
 

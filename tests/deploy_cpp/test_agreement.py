@@ -12,10 +12,10 @@ from deploy_cpp.expected import labels_of_labels, labels_of_scores, prepare
 from paddle.nn import functional as F
 from PIL import Image
 
-from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy.output_ops import LABEL_OPS
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_runtime.deploy_yaml import describe_labels, read_deploy_yaml, write_deploy_yaml
 from paddleseg_ext_runtime.label_map import palette, write_labels
+from paddleseg_ext_runtime.output_ops import LABEL_OPS
 from paddleseg_ext_runtime.reading import read_image
 from paddleseg_ext_runtime.runtimes import ModelProcess
 from paddleseg_ext_runtime.segmenter import Segmenter

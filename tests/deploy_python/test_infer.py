@@ -13,15 +13,15 @@ import pytest
 from deploy_cpp.conftest import KEEP_RATIO, NORMALIZE, Levels
 from PIL import Image
 
-from paddleseg_ext.core.export import export, with_output_op
 from paddleseg_ext.core.inference import InferenceOptions, predict_scores
-from paddleseg_ext.core.predict import PSEUDO_COLOR, predict
-from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.static_graph import export, with_output_op
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.image_pipeline import ImagePipeline
 from paddleseg_ext_runtime.label_map import palette
 from paddleseg_ext_runtime.pictures import list_pictures
+from paddleseg_ext_runtime.prediction import PSEUDO_COLOR, predict
 from paddleseg_ext_runtime.segmenter import check_batch
 from paddleseg_ext_tools.scenes import make_scene
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from deploy_cpp.conftest import NORMALIZE, Levels
 
-from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_tools.scenes import make_scene
 
 ROOT = Path(__file__).parents[2]

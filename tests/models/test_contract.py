@@ -15,10 +15,10 @@ from models.zoo import VARIANTS, build, filled, golden, smooth_image
 from paddleseg.cvlibs import manager
 
 import paddleseg_ext
-from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy.onnx_export import export_onnx
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext.models.base import SegmentationModel
+from paddleseg_ext.models.output_ops import OUTPUT_OPS
 from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.exported import ONNX_FILE
@@ -238,7 +238,7 @@ def test_an_export_that_computes_something_else_is_not_written(output_op, tmp_pa
         shape = (1, 64, 64) if output_op == "argmax" else (1, 150, 64, 64)
         return [np.full(shape, 7, "int32") if output_op == "argmax" else np.full(shape, np.nan, "float32")]
 
-    monkeypatch.setattr("paddleseg_ext.core.export.outputs_for", wrong)
+    monkeypatch.setattr("paddleseg_ext.export.static_graph.outputs_for", wrong)
     with pytest.raises(ConversionError, match="disagrees with the network"):
         export(filled("pp_mobileseg_tiny"), output_op, [1, 3, 64, 64], tmp_path, 150)
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from paddleseg.models import lraspp as their_lraspp
 from paddleseg.models import mobileseg as their_mobileseg
 from paddleseg.models.backbones import mobilenetv3 as their_backbones
 
-from paddleseg_ext.core.export import export
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext.models.backbones.mobilenetv3 import MobileNetV3
 from paddleseg_ext.models.lraspp import LRASPP, LargeAveragePool
 from paddleseg_ext.models.mobileseg import MobileSeg

@@ -4,7 +4,7 @@ import paddle
 import pytest
 from models.zoo import filled, smooth_image
 
-from paddleseg_ext.core.export import export
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_runtime.runtimes import ModelProcess
 from paddleseg_ext_tools.lab.formats import to_lite
 

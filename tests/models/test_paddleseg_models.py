@@ -11,11 +11,11 @@ from host import HostDevice
 from models.zoo import build, smooth_image
 from paddle.nn import functional as F
 
-from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy.decoder_logits import WithLogits, with_logits
-from paddleseg_ext.deploy.onnx_export import export_onnx
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, ExportModel
-from paddleseg_ext.deploy.program import argument, read_program
+from paddleseg_ext.export.decoder_logits import WithLogits, with_logits
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.program import argument, read_program
+from paddleseg_ext.export.static_graph import export
+from paddleseg_ext.models.output_ops import OUTPUT_OPS, ExportModel
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.runtimes import measure
 

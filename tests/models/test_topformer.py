@@ -10,8 +10,8 @@ from models.zoo import build, filled, golden, smooth_image
 from paddle import nn
 from paddle.nn import functional as F
 
-from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext.models.backbones.top_transformer import PyramidPooling, TopTransformer_Tiny
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.layers.pooling import adaptive_average, window_weights

@@ -14,13 +14,13 @@ import pytest
 from paddleseg.cvlibs import manager
 from paddleseg.cvlibs.config import parse_from_yaml
 
-from paddleseg_ext.core.export import export
 from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.train import Trainer, TrainOptions, compute_losses
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.cvlibs.yaml_file import read_yaml
+from paddleseg_ext.export.static_graph import export
+from paddleseg_ext.models.output_ops import resolve_output_op
 from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
-from paddleseg_ext_tools.commands.export import resolve_output_op
 from paddleseg_ext_tools.scenes import write_dataset
 
 ROOT = Path(__file__).parents[2] / "configs"

@@ -14,8 +14,8 @@ from PIL import Image
 from paddleseg_ext.core.inference import InferenceOptions, predict_labels
 from paddleseg_ext.core.metrics import Metrics, confusion_matrix
 from paddleseg_ext.cvlibs.config import Config
-from paddleseg_ext.deploy.output_ops import ExactValidInterpolate, ExportModel
 from paddleseg_ext.models.layers.resize import resize
+from paddleseg_ext.models.output_ops import ExactValidInterpolate, ExportModel
 from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConfigError
 from paddleseg_ext_runtime.reading import read_image

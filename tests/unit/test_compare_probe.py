@@ -6,7 +6,7 @@ import pytest
 from models.zoo import build, golden
 from paddle import nn
 
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.models.output_ops import OUTPUT_OPS
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_tools.lab.probe import CLASSES, probe
 from paddleseg_ext_tools.scenes import SCENE_CLASSES, make_scene

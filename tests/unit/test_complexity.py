@@ -8,9 +8,9 @@ import pytest
 from models.zoo import build, golden
 from paddle import nn
 
-from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy import passes
-from paddleseg_ext.deploy.program import read_program
+from paddleseg_ext.export import passes
+from paddleseg_ext.export.program import read_program
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_tools.lab.complexity import Complexity, explain, folded_parameters, measure_complexity, multiply_adds
 

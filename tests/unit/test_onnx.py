@@ -7,11 +7,11 @@ import pytest
 from models.zoo import smooth_image
 from paddle.nn import functional as F
 
-from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy import onnx_export
-from paddleseg_ext.deploy.onnx_export import export_onnx
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS
+from paddleseg_ext.export import onnx as onnx_export
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext.models.layers.resize import resize
+from paddleseg_ext.models.output_ops import OUTPUT_OPS
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.runtimes import measure
 
@@ -120,7 +120,7 @@ def test_pooling_that_divides_is_left_alone(tmp_path):
 def test_a_wrong_conversion_is_not_written(tmp_path, monkeypatch):
     export(Pooled(), "none", [1, 3, 50, 74], tmp_path, 5)
     before = set(tmp_path.iterdir())
-    monkeypatch.setattr("paddleseg_ext.deploy.onnx_passes.exact_adaptive_pooling", lambda *_: 0)
+    monkeypatch.setattr("paddleseg_ext.export.onnx_passes.exact_adaptive_pooling", lambda *_: 0)
     with pytest.raises(ConversionError, match="ONNX Runtime disagrees with Paddle Inference"):
         export_onnx(tmp_path)
     assert set(tmp_path.iterdir()) == before

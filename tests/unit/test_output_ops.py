@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Argmax, ExactValidInterpolate, ValidInterpolate
+from paddleseg_ext.models.output_ops import OUTPUT_OPS, Argmax, ExactValidInterpolate, ValidInterpolate
 
 
 def scene_logits(seed, classes, height, width, winners):
@@ -91,11 +91,13 @@ def test_declared_dtype_and_shape(name):
     logits = scene_logits(2, 12, 8, 10, 5)
     result = op(logits, [64, 80])
     assert str(result.numpy().dtype) == op.dtype
-    assert result.shape == op.output_shape(1, 12, [64, 80], [8, 10])
+    expected = [1, 64, 80] if op.is_labels else [1, 12, 8, 10] if name == "decoder" else [1, 12, 64, 80]
+    assert result.shape == expected
     assert list(op.parameters()) == []
 
 
-def test_the_command_line_offers_them_all():
-    from paddleseg_ext_tools import arguments
+def test_the_names_that_command_lines_offer():
+    from paddleseg_ext_runtime import output_ops
 
-    assert set(arguments.OUTPUT_OPS) == set(OUTPUT_OPS)
+    assert set(output_ops.OUTPUT_OPS) == set(OUTPUT_OPS)
+    assert set(output_ops.LABEL_OPS) == {name for name, op in OUTPUT_OPS.items() if op.is_labels}

@@ -3,8 +3,8 @@ import paddle
 import pytest
 from paddle.nn import functional as F
 
-from paddleseg_ext.deploy import passes
-from paddleseg_ext.deploy.program import attribute, read_program, write_program
+from paddleseg_ext.export import passes
+from paddleseg_ext.export.program import attribute, read_program, write_program
 from paddleseg_ext.models.layers.attention import AxialPositionEmbedding
 from paddleseg_ext_runtime.errors import ConversionError
 

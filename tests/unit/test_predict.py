@@ -7,14 +7,14 @@ import pytest
 from paddleseg.utils.visualize import get_color_map_list
 from PIL import Image
 
-from paddleseg_ext.core.export import with_output_op
 from paddleseg_ext.core.inference import InferenceOptions, predict_scores
-from paddleseg_ext.core.predict import predict
+from paddleseg_ext.export.static_graph import with_output_op
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext_runtime.errors import ConfigError, ConversionError, DataError
 from paddleseg_ext_runtime.image_pipeline import ImagePipeline
 from paddleseg_ext_runtime.label_map import encode_labels, overlay, palette
 from paddleseg_ext_runtime.pictures import list_pictures
+from paddleseg_ext_runtime.prediction import predict
 
 
 class Brightness(SegmentationModel):

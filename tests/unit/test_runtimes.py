@@ -9,8 +9,8 @@ import pytest
 from models.zoo import smooth_image
 from unit.test_onnx import Small
 
-from paddleseg_ext.core.export import export
-from paddleseg_ext.deploy.onnx_export import export_onnx
+from paddleseg_ext.export.onnx import export_onnx
+from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.runtimes import ModelProcess
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from paddle import Tensor
 
-from paddleseg_ext.cvlibs.registry import BACKBONES, register
 from paddleseg_ext.models.layers.conv import CONV_BN
 from paddleseg_ext.models.layers.mobile_blocks import BlockConfig, MobileNetV3Stage
+from paddleseg_ext.registry import BACKBONES, register
 from paddleseg_ext.weights import load_pretrained
 
 _LARGE = [

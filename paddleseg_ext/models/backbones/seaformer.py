@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from paddle import Tensor, nn
 
-from paddleseg_ext.cvlibs.registry import BACKBONES, register
 from paddleseg_ext.models.layers.attention import SeaAttention
 from paddleseg_ext.models.layers.conv import CONV_BATCH_NORM
 from paddleseg_ext.models.layers.initialization import init_by_fan_out
 from paddleseg_ext.models.layers.mobilenetv2 import MobileNetV2Row, MobileNetV2Stage
 from paddleseg_ext.models.layers.transformer import TransformerStage
+from paddleseg_ext.registry import BACKBONES, register
 from paddleseg_ext.weights import load_pretrained
 
 ATTN_RATIO = 2

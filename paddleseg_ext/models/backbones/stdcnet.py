@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import paddle
 from paddle import Tensor, nn
 
-from paddleseg_ext.cvlibs.registry import BACKBONES, register
 from paddleseg_ext.models.layers.conv import ConvBNAct
 from paddleseg_ext.models.layers.learning_rate import multiply_learning_rate
+from paddleseg_ext.registry import BACKBONES, register
 from paddleseg_ext.weights import load_pretrained
 
 BASE = 64

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddleseg_ext.cvlibs.registry import BACKBONES, register
 from paddleseg_ext.models.layers.attention import SeaAttention
 from paddleseg_ext.models.layers.conv import ConvBNAct
 from paddleseg_ext.models.layers.fusion import SigmoidFusion
 from paddleseg_ext.models.layers.mobile_blocks import BlockConfig, MobileNetV3Stage
 from paddleseg_ext.models.layers.resize import resize_like
 from paddleseg_ext.models.layers.transformer import TransformerStage
+from paddleseg_ext.registry import BACKBONES, register
 from paddleseg_ext.weights import load_pretrained
 
 FUSIONS = ("origin", "AAM", "AAMSx8")

@@ -10,7 +10,6 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddleseg_ext.cvlibs.registry import BACKBONES, register
 from paddleseg_ext.models.layers.activation import activation
 from paddleseg_ext.models.layers.attention import attend
 from paddleseg_ext.models.layers.conv import C_BN, ConvBNAct
@@ -20,6 +19,7 @@ from paddleseg_ext.models.layers.mobilenetv2 import MobileNetV2Row, MobileNetV2S
 from paddleseg_ext.models.layers.pooling import adaptive_average, pool_by_weights, window_weights
 from paddleseg_ext.models.layers.resize import resize_like
 from paddleseg_ext.models.layers.transformer import TransformerStage
+from paddleseg_ext.registry import BACKBONES, register
 from paddleseg_ext.weights import load_pretrained
 
 POOLS = ("paddleseg", "adaptive")

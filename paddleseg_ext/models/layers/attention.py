@@ -19,7 +19,7 @@ class AxialPositionEmbedding(nn.Layer):
     """A learned embedding of 16 positions along one axis, stretched to the length of the input.
 
     For a fixed input size the stretched embedding is a constant, which the exporter folds
-    (`paddleseg_ext.deploy.passes`): Paddle-Lite has no linear interpolation on x86.
+    (`paddleseg_ext.export.passes`): Paddle-Lite has no linear interpolation on x86.
     """
 
     def __init__(self, channels: int):

@@ -12,6 +12,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from paddleseg_ext.models.layers.resize import resize
+from paddleseg_ext_runtime.errors import ConfigError
 
 # See ExactValidInterpolate: twelve float32 roundings are possible, sixteen are allowed for.
 _ROUNDING = 16 * 2.0**-24
@@ -29,10 +30,6 @@ class OutputOp(nn.Layer):
     def __init__(self, align_corners: bool = False):
         super().__init__()
         self.align_corners = align_corners
-
-    def output_shape(self, batch: int, num_classes: int, size: Sequence[int], decoder_size: Sequence[int]) -> list[int]:
-        """The shape of the result for logits [batch, num_classes, *decoder_size] and an image of `size`."""
-        return [batch, *size] if self.is_labels else [batch, num_classes, *size]
 
     def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """logits: [B, K, h, w], size: (H, W) of the input image; see the class for what comes out."""
@@ -53,10 +50,6 @@ class Decoder(OutputOp):
     """`decoder`: float32 logits [B, K, h, w] before any upsampling; the yardstick of what an output op costs."""
 
     name, dtype, is_labels = "decoder", "float32", False
-
-    def output_shape(self, batch: int, num_classes: int, size: Sequence[int], decoder_size: Sequence[int]) -> list[int]:
-        """[batch, num_classes, *decoder_size]."""
-        return [batch, num_classes, *decoder_size]
 
     def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """[B, K, h, w] -> [B, K, h, w]."""
@@ -160,7 +153,19 @@ OUTPUT_OPS: dict[str, type[OutputOp]] = {
 }
 
 
-LABEL_OPS = tuple(name for name, op in OUTPUT_OPS.items() if op.is_labels)
+def resolve_output_op(flag: str | None, upsample: str) -> str:
+    """The output op: as the flag says, but `none` (or no flag) on a config with `upsample: vim` means VIM.
+
+    Raises ConfigError for an operation on scores behind VIM, which gives labels.
+    """
+    if upsample != "vim":
+        return flag or "argmax"
+    if flag in ("argmax", "softmax"):
+        raise ConfigError(
+            f"the config says `upsample: vim`, so the graph ends in labels, and --output_op {flag} takes scores. "
+            f"Leave the flag out for VIM, or export {flag} with --opts model.upsample=intepolate"
+        )
+    return "vim" if flag in (None, "none") else flag
 
 
 class ExportModel(nn.Layer):

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from paddleseg_ext.deploy.program import StaticProgram, argument, attribute
+from paddleseg_ext.export.program import StaticProgram, argument, attribute
 
 # paddle 2.6 exports F.adaptive_avg_pool2d and F.adaptive_max_pool2d as these.
 _REDUCE = {"pool2d": "ReduceMean", "max_pool2d_with_index": "ReduceMax"}

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from paddleseg_ext.deploy import run_paddle2onnx
-from paddleseg_ext.deploy.onnx_passes import correct
-from paddleseg_ext.deploy.program import read_program
+from paddleseg_ext.export import run_paddle2onnx
+from paddleseg_ext.export.onnx_passes import correct
+from paddleseg_ext.export.program import read_program
 from paddleseg_ext_runtime.child import run_child
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig, read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from paddle.base.proto import framework_pb2
 
-from paddleseg_ext.deploy.program import StaticProgram, argument, attribute
+from paddleseg_ext.export.program import StaticProgram, argument, attribute
 
 _INTEGERS = {framework_pb2.VarType.INT32, framework_pb2.VarType.INT64}
 _ARITHMETIC: dict[str, Callable] = {

@@ -1,7 +1,7 @@
 """Passes over an exported program, so that Paddle-Lite's released `opt` takes it and fuses it.
 
 They belong to the graph, not to a model: they serve PaddleSeg's own models as well. None changes what is
-computed; `paddleseg_ext.core.export` checks that after every export.
+computed; `paddleseg_ext.export.static_graph` checks that after every export.
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ import paddle
 from paddle.base.proto import framework_pb2
 from paddle.nn import functional as F
 
-from paddleseg_ext.deploy.program import StaticProgram, argument, attribute
-from paddleseg_ext.deploy.size_folding import fold_sizes
+from paddleseg_ext.export.program import StaticProgram, argument, attribute
+from paddleseg_ext.export.size_folding import fold_sizes
 
 _ATTR = framework_pb2.AttrType
 # Callstacks hold the absolute paths of the exporting machine; the others only matter while training.

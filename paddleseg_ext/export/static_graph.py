@@ -11,10 +11,10 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddleseg_ext.deploy import passes
-from paddleseg_ext.deploy.decoder_logits import with_logits
-from paddleseg_ext.deploy.output_ops import OUTPUT_OPS, Decoder, ExportModel
-from paddleseg_ext.deploy.program import read_program, write_program
+from paddleseg_ext.export import passes
+from paddleseg_ext.export.decoder_logits import with_logits
+from paddleseg_ext.export.program import read_program, write_program
+from paddleseg_ext.models.output_ops import OUTPUT_OPS, Decoder, ExportModel
 from paddleseg_ext.version import __version__
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig, describe_labels, write_deploy_yaml
 from paddleseg_ext_runtime.errors import ConfigError, ConversionError

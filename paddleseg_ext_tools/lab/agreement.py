@@ -9,7 +9,8 @@ import paddle
 from paddle import nn
 
 from paddleseg_ext.datasets.loader import validation_samples
-from paddleseg_ext.deploy.output_ops import LABEL_OPS, OUTPUT_OPS, Argmax
+from paddleseg_ext.models.output_ops import OUTPUT_OPS, Argmax
+from paddleseg_ext_runtime.output_ops import LABEL_OPS
 
 
 @dataclass

@@ -1,1 +1,0 @@
-"""Output operators, graph passes over the exported program, and the checks of what was exported."""
