@@ -13,7 +13,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-TOOLS, RUNTIME = "paddleseg_ext_tools", "paddleseg_ext_runtime"
+TOOLS, RUNTIME, LITE = "paddleseg_ext_tools", "paddleseg_ext_runtime", "paddleseg_lite"
 # Copied into the tools' package; its paths.py finds them there, or in the checkout of an editable install.
 SHIPPED = {
     "configs": ("*.yml", "*.yaml", "*.json", "*.md"),
@@ -54,6 +54,8 @@ class BuildWithShippedTrees(build_py):
         super().run()
         for tree, patterns in SHIPPED.items():
             for source in sorted(path for pattern in patterns for path in (ROOT / tree).rglob(pattern)):
+                if LITE in source.parts:
+                    continue  # a package of its own
                 target = Path(self.build_lib) / TOOLS / source.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
@@ -67,7 +69,8 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.11",
     install_requires=requirements(),
-    packages=find_packages(include=["paddleseg_ext", "paddleseg_ext.*", RUNTIME, TOOLS, f"{TOOLS}.*"]),
+    packages=[*find_packages(include=["paddleseg_ext", "paddleseg_ext.*", RUNTIME, TOOLS, f"{TOOLS}.*"]), LITE],
+    package_dir={LITE: f"deploy/lite/{LITE}"},
     package_data={TOOLS: ["*/*.jinja"], RUNTIME: ["*.jpg"]},
     cmdclass={"build_py": BuildWithShippedTrees},
     entry_points={"console_scripts": [f"paddleseg-ext = {TOOLS}.__main__:main"]},

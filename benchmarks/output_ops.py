@@ -106,8 +106,7 @@ def _files(folder: Path, op: str) -> tuple[str, str]:
 
 
 def _convert(folder: Path, op: str) -> Path:
-    sys.path.insert(0, str(resource("deploy/lite/convert.py").parent))
-    from convert import convert, find_opt
+    from paddleseg_lite.convert import convert, find_opt
 
     model, params = _files(folder, op)
     return convert(Path(model), Path(params), folder / f"{op}.nb", "x86", find_opt(None), 300.0)
@@ -116,9 +115,18 @@ def _convert(folder: Path, op: str) -> Path:
 def _run_lite(nb_file: Path, folder: Path):
     import numpy as np
 
-    script = resource("deploy/lite/run_paddlelite.py")
+    from paddleseg_lite import run_paddlelite
+
     flags = [f"--nb={folder / nb_file.name}", f"--input={folder / 'in.npy'}", f"--output_dir={folder}"]
-    command = [sys.executable, str(script), *flags, "--threads=1", "--warmup=0", "--repeats=1", "--min_seconds=0"]
+    command = [
+        sys.executable,
+        run_paddlelite.__file__,
+        *flags,
+        "--threads=1",
+        "--warmup=0",
+        "--repeats=1",
+        "--min_seconds=0",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     report = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))
     return np.load(folder / report["outputs"][0])

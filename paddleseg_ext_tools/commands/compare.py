@@ -155,19 +155,19 @@ def _open_runtimes(args: argparse.Namespace, folder: Path) -> list[Runtime]:
     """Raises DeviceError when one cannot be used here, before an hour of work."""
     from paddleseg_ext_runtime.errors import DeviceError
     from paddleseg_ext_tools.comparison.runtimes import RUNTIMES as KINDS
-    from paddleseg_ext_tools.lite import lite
+    from paddleseg_lite.errors import LiteError
 
     try:
         return [] if args.no_latency else [KINDS[key](folder / "lite") for key in dict.fromkeys(args.runtimes)]
-    except lite("errors").LiteError as error:
+    except LiteError as error:
         raise DeviceError(f"{error}\n  Or leave it out: --runtimes onnx paddle") from error
 
 
 def _measure(args: argparse.Namespace, pairs: Sequence[tuple[System, Runtime]]) -> None:
     from paddleseg_ext_tools.comparison.runtimes import measure_all
-    from paddleseg_ext_tools.lite import lite
+    from paddleseg_lite.device import Settings
 
-    settings = lite("device").Settings(args.threads, args.warmup, args.repeats, args.min_seconds)
+    settings = Settings(args.threads, args.warmup, args.repeats, args.min_seconds)
     measure_all(pairs, settings, args.rounds)
 
 

@@ -22,7 +22,8 @@ from paddleseg_ext_runtime.exported import MODEL_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_tools.comparison.rows import Failed, System
-from paddleseg_ext_tools.lite import lite
+from paddleseg_lite import convert, device, host, judge, plan, reference, result, store
+from paddleseg_lite.tensors import Tensor
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,15 @@ class PaddleLite(Runtime):
 
     def __init__(self, work: Path):
         self._work = work
-        lite("host").require_paddlelite()
-        self._device = lite("host").HostDevice()
-        self._opt = lite("convert").find_opt(None)
+        host.require_paddlelite()
+        self._device = host.HostDevice()
+        self._opt = convert.find_opt(None)
         self.facts = self._device.info()
 
     def prepare(self, folder: Path, slug: str) -> None:
         """See Runtime."""
         files = folder / MODEL_FILE, folder / PARAMS_FILE
-        lite("convert").convert(*files, self._file(slug), self._device.target, self._opt)
+        convert.convert(*files, self._file(slug), self._device.target, self._opt)
 
     def measure(self, folder: Path, slug: str, array: np.ndarray, settings: Any) -> Any:
         """See Runtime."""
@@ -180,12 +181,11 @@ def summarise(system: System, measured: Sequence[Any], threads: int) -> Latency:
     rounds: list[Any] = []
     for one in measured:
         rounds.append(_judged(one).behind(rounds))
-    plan, judge, reference = lite("plan"), lite("judge"), lite("reference")
     prepared = system.prepared
     case = plan.Case(
         system.slug, prepared.folder, None, None, None, prepared.array.shape, system.output_op, None, threads
     )
-    wanted = lite("tensors").Tensor.of(prepared.output)
+    wanted = Tensor.of(prepared.output)
     agreement = reference.compare(rounds[-1].measurement.outputs, reference.Reference((wanted,), "the network"))
     reasons = judge.invalid_reasons(case, rounds, agreement)
     series = tuple(time for one in measured for time in one.series_ms)
@@ -193,7 +193,7 @@ def summarise(system: System, measured: Sequence[Any], threads: int) -> Latency:
     return Latency(
         runtime=measured[-1].runtime,
         runtime_version=measured[-1].runtime_version,
-        **lite("result").summarise(series),
+        **result.summarise(series),
         init_ms=statistics.median(one.init_ms for one in measured),
         first_ms=statistics.median(one.first_ms for one in measured),
         series_ms=series,
@@ -209,8 +209,7 @@ def summarise(system: System, measured: Sequence[Any], threads: int) -> Latency:
 
 def _judged(one: Any) -> Any:
     """What a runtime measured as deploy/lite's judge takes it: a Round, of a machine without thermal sensors."""
-    device, tensor = lite("device"), lite("tensors").Tensor
-    outputs = tuple(tensor.of(output) for output in one.outputs)
+    outputs = tuple(Tensor.of(output) for output in one.outputs)
     figures = one.init_ms, one.first_ms, tuple(one.series_ms), outputs
     measurement = device.Measurement(*figures, one.runtime, one.runtime_version, one.cpu_per_wall)
-    return lite("store").Round(measurement, device.State(), device.State())
+    return store.Round(measurement, device.State(), device.State())

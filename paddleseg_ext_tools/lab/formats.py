@@ -19,7 +19,8 @@ from paddleseg_ext_runtime.exported import MODEL_FILE, NB_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.reading import read_image
 from paddleseg_ext_runtime.runtimes import FILES, ModelProcess
 from paddleseg_ext_runtime.segmenter import Segmenter
-from paddleseg_ext_tools.lite import lite
+from paddleseg_lite import convert
+from paddleseg_lite.host import HostDevice
 
 CPP_PROGRAM = Path("build/cpp/segment")  # where `make cpp` puts it
 
@@ -172,13 +173,12 @@ class CppFormat(Format):
 def to_lite(precision: str) -> Callable[[Path, Path], None]:
     """What turns an exported folder into `work`'s model.nb, with `opt`: fp32, or int8 weights."""
 
-    def convert(folder: Path, work: Path) -> None:
-        target = lite("host").HostDevice().target
-        module = lite("convert")
+    def write_nb(folder: Path, work: Path) -> None:
+        target = HostDevice().target
         files = folder / MODEL_FILE, folder / PARAMS_FILE, work / NB_FILE
-        module.convert(*files, target, module.find_opt(None), precision=precision)
+        convert.convert(*files, target, convert.find_opt(None), precision=precision)
 
-    return convert
+    return write_nb
 
 
 def all_formats() -> list[Format]:

@@ -1,4 +1,4 @@
-"""deploy/lite is a folder of sibling modules, not a package: its scripts are started from there."""
+"""The scripts of deploy/lite are started as a user would start them; `paddleseg_lite` is imported for its parts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convert import convert, find_opt
 from deploy_lite.bench import ADBS, Server, free_port, plugged
-from process import run_child
+
+from paddleseg_lite.convert import convert, find_opt
+from paddleseg_lite.process import run_child
 
 LITE = Path(__file__).resolve().parents[2] / "deploy" / "lite"
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from deploy_lite.adbd.daemon import PROPERTIES, build_phone
 from deploy_lite.bench import ADBS
-from result import Result
+
+from paddleseg_lite.result import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 ADBD = ROOT / ".venv" / "adbd"

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
-from convert import convert, count_operators, find_opt
-from device import Measurement, Settings, State
-from errors import ConversionError, DeviceError, UsageError
-from host import HostDevice
-from judge import invalid_reasons, not_ready, warnings
-from plan import Case
-from process import run_child
-from reference import Agreement, Reference, compare
-from result import Result
-from store import Round
-from tensors import Tensor
+
+from paddleseg_lite import reference
+from paddleseg_lite.convert import convert, count_operators, find_opt
+from paddleseg_lite.device import Measurement, Settings, State
+from paddleseg_lite.errors import ConversionError, DeviceError, UsageError
+from paddleseg_lite.host import HostDevice
+from paddleseg_lite.judge import invalid_reasons, not_ready, warnings
+from paddleseg_lite.plan import Case
+from paddleseg_lite.process import run_child
+from paddleseg_lite.reference import Agreement, Reference, compare
+from paddleseg_lite.result import Result
+from paddleseg_lite.store import Round
+from paddleseg_lite.tensors import Tensor
 
 pytest.importorskip("paddlelite")
 CASE = Case("m", Path(), None, None, None, (1, 3, 2, 2), "argmax", "int32")

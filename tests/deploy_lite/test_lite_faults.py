@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from deploy_lite.bench import plugged
-from result import Result
+
+from paddleseg_lite.result import Result
 
 LITE = Path(__file__).resolve().parents[2] / "deploy" / "lite"
 ADB_NAMES = ("adb29", "adb36")

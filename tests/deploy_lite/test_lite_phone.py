@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deploy_lite.bench import ADBS
-from parse import parse_log
-from result import Result
+
+from paddleseg_lite.parse import parse_log
+from paddleseg_lite.result import Result
 
 LITE = Path(__file__).resolve().parents[2] / "deploy" / "lite"
 FEW = ("--warmup", 1, "--repeats", 3, "--rounds", 2, "--cool_down", 0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import yaml
-from deploy_yaml import parse_yaml, read_deploy
-from errors import DataError
-from gen_val_txt import image_tensor, read_recipe, write_tensor
-from plan import find_cases
-from tensors import read_input
+
+from paddleseg_lite.deploy_yaml import parse_yaml, read_deploy
+from paddleseg_lite.errors import DataError
+from paddleseg_lite.gen_val_txt import image_tensor, read_recipe, write_tensor
+from paddleseg_lite.plan import find_cases
+from paddleseg_lite.tensors import read_input
 
 YAMLS = [
     "a: 1\nb: [1, 3, -1, -1]\nc: {x: 1.5, y: [a, b]}\n",

@@ -6,15 +6,25 @@ import array
 
 import numpy as np
 import pytest
-import tensors
-from adb import Adb, Listed
-from adb import _not_one as not_one
-from benchmark_bin import check_run
-from device import find_mask
-from errors import BadOutput, DataError, DeviceError, MissingLibrary, NoDevice, RunnerFailed, Unauthorized, WrongAbi
-from process import Finished
-from tensors import Tensor, decode_printed, read_npy, same, to_npy
-from vitals import highest_frequencies, parse_info, parse_state
+
+from paddleseg_lite import tensors
+from paddleseg_lite.adb import Adb, Listed
+from paddleseg_lite.adb import _not_one as not_one
+from paddleseg_lite.benchmark_bin import check_run
+from paddleseg_lite.device import find_mask
+from paddleseg_lite.errors import (
+    BadOutput,
+    DataError,
+    DeviceError,
+    MissingLibrary,
+    NoDevice,
+    RunnerFailed,
+    Unauthorized,
+    WrongAbi,
+)
+from paddleseg_lite.process import Finished
+from paddleseg_lite.tensors import Tensor, decode_printed, read_npy, same, to_npy
+from paddleseg_lite.vitals import highest_frequencies, parse_info, parse_state
 
 STATE = """\
 cpu0/cpufreq/scaling_governor=schedutil

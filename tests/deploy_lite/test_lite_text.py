@@ -6,10 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from errors import DataError
-from parse import decode_label, parse_log
-from report import failure_block, markdown_table, text_block
-from result import Failure, Output, Result, first_valid, percentile, ratio, summarise, write_atomically
+
+from paddleseg_lite.errors import DataError
+from paddleseg_lite.parse import decode_label, parse_log
+from paddleseg_lite.report import failure_block, markdown_table, text_block
+from paddleseg_lite.result import Failure, Output, Result, first_valid, percentile, ratio, summarise, write_atomically
 
 SEED_LOG = (Path(__file__).parent / "data" / "seed_log.txt").read_text()
 

@@ -10,9 +10,10 @@ from unit.compare_data import comparison, prepared
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_tools.comparison.rows import Failed, distinct
 from paddleseg_ext_tools.comparison.runtimes import Latency, Runtime, measure_all
-from paddleseg_ext_tools.lite import lite
+from paddleseg_lite import host
+from paddleseg_lite.device import Measurement, Settings
 
-SETTINGS = lite("device").Settings(threads=1, warmup=0, repeats=2)
+SETTINGS = Settings(threads=1, warmup=0, repeats=2)
 OUTPUT = np.arange(12, dtype="int32").reshape(1, 3, 4)
 
 
@@ -32,7 +33,7 @@ class Scripted(Runtime):
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
-        return lite("device").Measurement(3.0, 9.0, (10.0, 12.0), (answer,), "made up", "1.0", 1.0)
+        return Measurement(3.0, 9.0, (10.0, 12.0), (answer,), "made up", "1.0", 1.0)
 
 
 @pytest.fixture
@@ -95,6 +96,6 @@ def test_a_runtime_that_is_not_here(monkeypatch, tmp_path):
     from paddleseg_ext_runtime.errors import DeviceError
     from paddleseg_ext_tools.commands.compare import _open_runtimes
 
-    monkeypatch.setattr(lite("host").platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(host.platform, "machine", lambda: "riscv64")
     with pytest.raises(DeviceError, match=r"riscv64(.|\n)*--runtimes onnx paddle"):
         _open_runtimes(SimpleNamespace(no_latency=False, runtimes=["lite"]), tmp_path)

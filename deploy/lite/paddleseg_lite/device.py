@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from errors import DeviceError
-from process import Deadline, Finished
-from tensors import Tensor
+from paddleseg_lite.errors import DeviceError
+from paddleseg_lite.process import Deadline, Finished
+from paddleseg_lite.tensors import Tensor
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from errors import DataError
-from result import Output
+from paddleseg_lite.errors import DataError
+from paddleseg_lite.result import Output
 
 try:
     import numpy as np

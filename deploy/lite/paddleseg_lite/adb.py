@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import (
+from paddleseg_lite.errors import (
     BrokenTransfer,
     DeviceError,
     DeviceFull,
@@ -29,7 +29,7 @@ from errors import (
     SeveralDevices,
     Unauthorized,
 )
-from process import Deadline, Finished, run_child
+from paddleseg_lite.process import Deadline, Finished, run_child
 
 _QUICK_S = 30.0  # what adb answers without moving a file
 _WHEEL = "adbutils/binaries/adb"  # relative to a folder of sys.path

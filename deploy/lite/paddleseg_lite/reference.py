@@ -14,14 +14,14 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert import convert, find_opt
-from device import Settings
-from errors import DataError, LiteError
-from host import HostDevice, paddlelite_version
-from plan import Case
-from process import Deadline, run_child
-from runner import PaddleliteRunner
-from tensors import Tensor, read_npy, to_npy
+from paddleseg_lite.convert import convert, find_opt
+from paddleseg_lite.device import Settings
+from paddleseg_lite.errors import DataError, LiteError
+from paddleseg_lite.host import HostDevice, paddlelite_version
+from paddleseg_lite.plan import Case
+from paddleseg_lite.process import Deadline, run_child
+from paddleseg_lite.runner import PaddleliteRunner
+from paddleseg_lite.tensors import Tensor, read_npy, to_npy
 
 PACKAGE = "paddleseg_ext_runtime"
 LEAST_EQUAL = 0.999  # of the pixels of an integer output
@@ -53,7 +53,7 @@ class Agreement:
 
 def find_runner() -> Path | None:
     """The installed package's `run_model.py`, or that of the checkout this file lies in."""
-    folders = [Path(__file__).resolve().parents[2] / "paddleseg_ext_runtime"]
+    folders = [Path(__file__).resolve().parents[3] / "paddleseg_ext_runtime"]
     spec = importlib.util.find_spec(PACKAGE)
     if spec and spec.submodule_search_locations:
         folders = [Path(place) for place in spec.submodule_search_locations] + folders

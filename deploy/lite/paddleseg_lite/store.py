@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device import Measurement, State
-from errors import DataError
-from result import Result, write_atomically
-from tensors import Tensor, read_npy, same, to_npy
+from paddleseg_lite.device import Measurement, State
+from paddleseg_lite.errors import DataError
+from paddleseg_lite.result import Result, write_atomically
+from paddleseg_lite.tensors import Tensor, read_npy, same, to_npy
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import shlex
 import time
 from pathlib import Path
 
-from adb import Adb
-from device import Device, State, find_mask
-from errors import (
+from paddleseg_lite.adb import Adb
+from paddleseg_lite.device import Device, State, find_mask
+from paddleseg_lite.errors import (
     BrokenTransfer,
     DeviceError,
     DeviceFull,
@@ -25,8 +25,8 @@ from errors import (
     TransientError,
     UsageError,
 )
-from process import Deadline, Finished
-from vitals import INFO_SCRIPT, STATE_SCRIPT, highest_frequencies, parse_info, parse_state
+from paddleseg_lite.process import Deadline, Finished
+from paddleseg_lite.vitals import INFO_SCRIPT, STATE_SCRIPT, highest_frequencies, parse_info, parse_state
 
 _TARGETS = {"arm64-v8a": "arm", "armeabi-v7a": "arm", "x86_64": "x86", "x86": "x86"}
 _STEP_S = 60.0  # a script that only looks

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy_yaml import read_deploy
-from errors import DataError
+from paddleseg_lite.deploy_yaml import read_deploy
+from paddleseg_lite.errors import DataError
 
 MODEL_FILE = "model.pdmodel"
 PARAM_FILES = ("model.pdiparams", "mdoel.pdiparams")  # the second is the published example's misspelling

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from device import State
+from paddleseg_lite.device import State
 
 PROPERTIES = {
     "Brand": ("ro.product.brand",),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from device import Measurement, State
-from plan import Case
-from reference import Agreement
-from result import percentile
-from store import Round
+from paddleseg_lite.device import Measurement, State
+from paddleseg_lite.plan import Case
+from paddleseg_lite.reference import Agreement
+from paddleseg_lite.result import percentile
+from paddleseg_lite.store import Round
 
 MOST_EXTRA_CPU = 0.15  # processors at work beyond the threads asked for
 LEAST_CPU = 0.9  # processors at work per thread; below this, other work got in the way

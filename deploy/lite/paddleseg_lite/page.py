@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from html import escape
 
-from result import Failure, Result, first_valid, percentile, ratio
+from paddleseg_lite.result import Failure, Result, first_valid, percentile, ratio
 
 _STYLE = """
 :root { --ink: #1d2530; --soft: #66707c; --line: #dfe3e8; --paper: #fff; --wash: #f5f7f9; --mark: #1864ab;

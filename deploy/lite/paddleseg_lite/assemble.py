@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device import Device, Settings
-from judge import invalid_reasons, warnings
-from plan import Case
-from reference import Reference, compare
-from result import Result, summarise
-from runner import Runner
-from store import Round, output_name
-from tensors import describe_output
+from paddleseg_lite.device import Device, Settings
+from paddleseg_lite.judge import invalid_reasons, warnings
+from paddleseg_lite.plan import Case
+from paddleseg_lite.reference import Reference, compare
+from paddleseg_lite.result import Result, summarise
+from paddleseg_lite.runner import Runner
+from paddleseg_lite.store import Round, output_name
+from paddleseg_lite.tensors import describe_output
 
 
 @dataclass(frozen=True)

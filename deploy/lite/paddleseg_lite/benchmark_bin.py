@@ -14,8 +14,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from device import Device, Measurement, Settings
-from errors import (
+from paddleseg_lite.device import Device, Measurement, Settings
+from paddleseg_lite.errors import (
     BadOutput,
     DataError,
     DeviceError,
@@ -26,11 +26,11 @@ from errors import (
     RunnerFailed,
     WrongAbi,
 )
-from parse import LogEntry, parse_log
-from plan import Case
-from process import Deadline, Finished
-from runner import Runner, last_words
-from tensors import Tensor, decode_printed, to_text
+from paddleseg_lite.parse import LogEntry, parse_log
+from paddleseg_lite.plan import Case
+from paddleseg_lite.process import Deadline, Finished
+from paddleseg_lite.runner import Runner, last_words
+from paddleseg_lite.tensors import Tensor, decode_printed, to_text
 
 _LARGEST_PULL = 64 * 1024 * 1024  # bytes of text; above that only the printed statistics are compared
 _SYMPTOMS = (

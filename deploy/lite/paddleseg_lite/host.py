@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from device import Device, Measurement, Settings, State, find_mask
-from errors import DeviceError, DeviceTimeout
-from process import Deadline, Finished, run_child
-from result import write_atomically
+from paddleseg_lite.device import Device, Measurement, Settings, State, find_mask
+from paddleseg_lite.errors import DeviceError, DeviceTimeout
+from paddleseg_lite.process import Deadline, Finished, run_child
+from paddleseg_lite.result import write_atomically
 
 _TARGETS = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}
 
@@ -100,8 +100,8 @@ class HostDevice(Device):
         """One process of the paddlelite wheel on a numpy array; the outputs are numpy arrays too."""
         from dataclasses import replace
 
-        from runner import PaddleliteRunner  # here: the runner knows devices, not they it
-        from tensors import Tensor
+        from paddleseg_lite.runner import PaddleliteRunner  # here: the runner knows devices, not they it
+        from paddleseg_lite.tensors import Tensor
 
         runner = PaddleliteRunner(self)
         got = runner.measure(nb_file, Tensor.of(input_array), settings, Deadline(settings.timeout_s))

@@ -11,12 +11,12 @@ import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from device import Device, Measurement, Settings
-from errors import DataError, DeviceTimeout, RunnerFailed
-from host import check_threads, require_paddlelite
-from plan import Case
-from process import Deadline, Finished
-from tensors import Tensor, read_npy, to_npy
+from paddleseg_lite.device import Device, Measurement, Settings
+from paddleseg_lite.errors import DataError, DeviceTimeout, RunnerFailed
+from paddleseg_lite.host import check_threads, require_paddlelite
+from paddleseg_lite.plan import Case
+from paddleseg_lite.process import Deadline, Finished
+from paddleseg_lite.tensors import Tensor, read_npy, to_npy
 
 
 class Runner(ABC):

@@ -13,20 +13,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from assemble import Circumstances, assemble
-from benchmark_bin import BenchmarkBin
-from convert import convert, find_opt, nb_version
-from device import Device, Settings
-from errors import DataError, LiteError, TransientError
-from judge import not_ready
-from plan import Case
-from process import Deadline
-from reference import Reference, compute_reference
-from report import write_texts
-from result import Failure, Result
-from runner import Runner
-from store import Round, Store
-from tensors import Tensor, read_input
+from paddleseg_lite.assemble import Circumstances, assemble
+from paddleseg_lite.benchmark_bin import BenchmarkBin
+from paddleseg_lite.convert import convert, find_opt, nb_version
+from paddleseg_lite.device import Device, Settings
+from paddleseg_lite.errors import DataError, LiteError, TransientError
+from paddleseg_lite.judge import not_ready
+from paddleseg_lite.plan import Case
+from paddleseg_lite.process import Deadline
+from paddleseg_lite.reference import Reference, compute_reference
+from paddleseg_lite.report import write_texts
+from paddleseg_lite.result import Failure, Result
+from paddleseg_lite.runner import Runner
+from paddleseg_lite.store import Round, Store
+from paddleseg_lite.tensors import Tensor, read_input
 
 TRIES = 3  # of one round, when what stopped it may pass
 MOST_ROUNDS = 20  # of one case, when --min_seconds asks for more than --rounds do

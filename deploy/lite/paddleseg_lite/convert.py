@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from errors import ConversionError, UsageError
-from process import Finished, run_child
+from paddleseg_lite.errors import ConversionError, UsageError
+from paddleseg_lite.process import Finished, run_child
 
 OPT_NAME = "paddle_lite_opt"
 _UNSUPPORTED = re.compile(r"(\d+) ops are not supported on '([^']*)'.*?: (.+)")

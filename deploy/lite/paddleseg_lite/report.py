@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from page import html_page
-from result import Failure, Output, Result, first_valid, ratio, write_atomically
+from paddleseg_lite.page import html_page
+from paddleseg_lite.result import Failure, Output, Result, first_valid, ratio, write_atomically
 
 RULE = "-" * 17, "-" * 25  # before and after the name, as the published log has them
 PRINTED = ("Brand", "Device", "Model", "Android Version", "Android API Level")  # benchmark_bin's Device Info

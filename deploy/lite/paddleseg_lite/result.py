@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errors import DataError
+from paddleseg_lite.errors import DataError
 
 
 @dataclass(frozen=True)

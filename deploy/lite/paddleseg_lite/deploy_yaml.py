@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from errors import DataError
+from paddleseg_lite.errors import DataError
 
 _KEY = re.compile(r"""(?P<key>"[^"]*"|'[^']*'|[^\s\[\]{},"'#&*!|>%@`][^:#]*?)\s*:(?:\s+(?P<value>.*))?$""")
 _FLOW_WORD = r"""[^\[\]{},:"']+(?::(?!\s)[^\[\]{},:"']*)*"""
