@@ -7,10 +7,7 @@ import numpy as np
 import onnx
 import paddle
 import pytest
-from convert import convert, count_operators, find_opt
-from device import Settings
 from golden.fill import image
-from host import HostDevice
 from models.zoo import VARIANTS, build, filled, golden, smooth_image
 from paddleseg.cvlibs import manager
 
@@ -23,6 +20,9 @@ from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.exported import ONNX_FILE
 from paddleseg_ext_runtime.runtimes import measure
+from paddleseg_lite.convert import convert, count_operators, find_opt
+from paddleseg_lite.device import Settings
+from paddleseg_lite.host import HostDevice
 
 TOLERANCE = 1e-4
 RUNTIMES = ("paddle_inference", "onnxruntime")

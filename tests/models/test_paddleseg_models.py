@@ -3,11 +3,7 @@
 import numpy as np
 import paddle
 import pytest
-from convert import convert, find_opt
-from device import Settings
-from errors import LiteError
 from golden.fill import fill
-from host import HostDevice
 from models.zoo import build, smooth_image
 from paddle.nn import functional as F
 
@@ -18,6 +14,10 @@ from paddleseg_ext.export.static_graph import export
 from paddleseg_ext.models.output_ops import OUTPUT_OPS, ExportModel
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.runtimes import measure
+from paddleseg_lite.convert import convert, find_opt
+from paddleseg_lite.device import Settings
+from paddleseg_lite.errors import LiteError
+from paddleseg_lite.host import HostDevice
 
 SIZE = (128, 192)
 RESNET = {"type": "ResNet18_vd", "output_stride": 8}

@@ -3,9 +3,6 @@
 import numpy as np
 import paddle
 import pytest
-from convert import convert, find_opt
-from device import Settings
-from host import HostDevice
 from models.zoo import build, filled, golden, smooth_image
 from paddle import nn
 from paddle.nn import functional as F
@@ -15,6 +12,9 @@ from paddleseg_ext.export.static_graph import export
 from paddleseg_ext.models.backbones.top_transformer import PyramidPooling, TopTransformer_Tiny
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.layers.pooling import adaptive_average, window_weights
+from paddleseg_lite.convert import convert, find_opt
+from paddleseg_lite.device import Settings
+from paddleseg_lite.host import HostDevice
 
 TINY = golden("topformer_tiny")["model"]
 
