@@ -22,7 +22,7 @@ from paddleseg_ext_runtime.exported import MODEL_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_tools.comparison.rows import Failed, System
-from paddleseg_lite import convert, device, host, judge, plan, reference, result, store
+from paddleseg_lite import convert, device, host, judge, plan, reference, result, runner, store
 from paddleseg_lite.tensors import Tensor
 
 
@@ -91,7 +91,7 @@ class PaddleLite(Runtime):
 
     def measure(self, folder: Path, slug: str, array: np.ndarray, settings: Any) -> Any:
         """See Runtime."""
-        return self._device.measure(self._file(slug), array, settings)
+        return runner.measure_array(self._file(slug), array, settings)
 
     def _file(self, slug: str) -> Path:
         return self._work / f"{slug}-{self._device.target}.nb"

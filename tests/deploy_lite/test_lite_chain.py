@@ -20,6 +20,7 @@ from paddleseg_lite.plan import Case
 from paddleseg_lite.process import run_child
 from paddleseg_lite.reference import Agreement, Reference, compare
 from paddleseg_lite.result import Result
+from paddleseg_lite.runner import measure_array
 from paddleseg_lite.store import Round
 from paddleseg_lite.tensors import Tensor
 
@@ -116,7 +117,7 @@ def test_the_deadline_takes_grandchildren_along(tmp_path):
 
 def test_host_measures_and_keeps_the_labels(exported, converted):
     device = HostDevice()
-    got = device.measure(converted[device.target], np.load(exported / "input.npy"), Settings(1, 1, 3))
+    got = measure_array(converted[device.target], np.load(exported / "input.npy"), Settings(1, 1, 3))
     assert len(got.series_ms) == 3 and min(got.series_ms) > 0 and got.init_ms > 0 and got.first_ms > 0
     assert got.outputs[0].dtype == np.int32
     assert np.array_equal(got.outputs[0], np.load(exported / "tiny.npy"))
@@ -128,11 +129,11 @@ def test_host_says_what_failed(exported, converted, tmp_path):
     bad = tmp_path / "bad.nb"
     bad.write_bytes(b"no model at all")
     with pytest.raises(DeviceError, match=r"Paddle-Lite failed \(signal SIG"):
-        device.measure(bad, array, Settings(1, 0, 1))
+        measure_array(bad, array, Settings(1, 0, 1))
     with pytest.raises(DeviceError, match="larger --timeout"):
-        device.measure(converted[device.target], array, Settings(1, 0, 1, min_seconds=60, timeout_s=1))
+        measure_array(converted[device.target], array, Settings(1, 0, 1, min_seconds=60, timeout_s=1))
     with pytest.raises(DeviceError, match="threads asked for"):
-        device.measure(converted[device.target], array, Settings(threads=4096))
+        measure_array(converted[device.target], array, Settings(threads=4096))
 
 
 def test_the_command_line_end_to_end(exported, tmp_path, run_cli):

@@ -22,7 +22,7 @@ from paddleseg_ext_runtime.exported import ONNX_FILE
 from paddleseg_ext_runtime.runtimes import measure
 from paddleseg_lite.convert import convert, count_operators, find_opt
 from paddleseg_lite.device import Settings
-from paddleseg_lite.host import HostDevice
+from paddleseg_lite.runner import measure_array
 
 TOLERANCE = 1e-4
 RUNTIMES = ("paddle_inference", "onnxruntime")
@@ -194,7 +194,7 @@ def check_export(variant, output_op, tmp_path, size):
         convert(tmp_path / "model.pdmodel", tmp_path / "model.pdiparams", nb_file, target, find_opt())
         operators = count_operators(nb_file)
         assert "batch_norm" not in operators, f"unfused for {target}: {operators}"
-    (lite,) = HostDevice().measure(tmp_path / "x86.nb", x.numpy(), Settings(warmup=0, repeats=1)).outputs
+    (lite,) = measure_array(tmp_path / "x86.nb", x.numpy(), Settings(warmup=0, repeats=1)).outputs
     assert_equal_output(lite.reshape(expected.shape), expected, op.is_labels)
 
     assert export_onnx(tmp_path).agreement.is_good

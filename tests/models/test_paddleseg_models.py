@@ -17,7 +17,7 @@ from paddleseg_ext_runtime.runtimes import measure
 from paddleseg_lite.convert import convert, find_opt
 from paddleseg_lite.device import Settings
 from paddleseg_lite.errors import LiteError
-from paddleseg_lite.host import HostDevice
+from paddleseg_lite.runner import measure_array
 
 SIZE = (128, 192)
 RESNET = {"type": "ResNet18_vd", "output_stride": 8}
@@ -108,9 +108,9 @@ def check_lite(name, folder, x, expected):
     settings = Settings(warmup=0, repeats=1)
     if name in NOT_RUN_BY_LITE:
         with pytest.raises(LiteError, match=NOT_RUN_BY_LITE[name]):
-            HostDevice().measure(folder / "x86.nb", x.numpy(), settings)
+            measure_array(folder / "x86.nb", x.numpy(), settings)
         return
-    (lite,) = HostDevice().measure(folder / "x86.nb", x.numpy(), settings).outputs
+    (lite,) = measure_array(folder / "x86.nb", x.numpy(), settings).outputs
     assert_equal(lite.reshape(expected.shape), expected)
 
 

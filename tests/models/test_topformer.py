@@ -14,7 +14,7 @@ from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.layers.pooling import adaptive_average, window_weights
 from paddleseg_lite.convert import convert, find_opt
 from paddleseg_lite.device import Settings
-from paddleseg_lite.host import HostDevice
+from paddleseg_lite.runner import measure_array
 
 TINY = golden("topformer_tiny")["model"]
 
@@ -127,7 +127,7 @@ def test_every_runtime_pools_alike(pool, shape, tmp_path):
         with paddle.no_grad():
             expected = model.logits(x)
             assert_same(program(x), expected)
-        (lite,) = HostDevice().measure(tmp_path / "x86.nb", x.numpy(), Settings(warmup=0, repeats=1)).outputs
+        (lite,) = measure_array(tmp_path / "x86.nb", x.numpy(), Settings(warmup=0, repeats=1)).outputs
         np.testing.assert_allclose(lite.reshape(expected.shape), expected.numpy(), atol=1e-5)
 
 

@@ -10,9 +10,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from paddleseg_lite.device import Device, Measurement, Settings, State, find_mask
+from paddleseg_lite.device import Device, State, find_mask
 from paddleseg_lite.errors import DeviceError, DeviceTimeout
 from paddleseg_lite.process import Deadline, Finished, run_child
 from paddleseg_lite.result import write_atomically
@@ -95,17 +94,6 @@ class HostDevice(Device):
             if path.is_file():
                 highest[core] = int(path.read_text())
         return find_mask(asked, highest)
-
-    def measure(self, nb_file: Path, input_array: Any, settings: Settings) -> Measurement:
-        """One process of the paddlelite wheel on a numpy array; the outputs are numpy arrays too."""
-        from dataclasses import replace
-
-        from paddleseg_lite.runner import PaddleliteRunner  # here: the runner knows devices, not they it
-        from paddleseg_lite.tensors import Tensor
-
-        runner = PaddleliteRunner(self)
-        got = runner.measure(nb_file, Tensor.of(input_array), settings, Deadline(settings.timeout_s))
-        return replace(got, outputs=tuple(output.numpy() for output in got.outputs))
 
 
 def paddlelite_version() -> str | None:
