@@ -34,7 +34,7 @@ check: setup ## lint, format, spelling, architecture
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m codespell_lib
-	@$(PY) -m pytest -q tests/test_architecture.py
+	@$(PY) -m pytest -q tests/test_architecture.py tests/test_import_arrows.py
 
 matrix: setup ## the long tables of tests
 	@$(PY) -m pytest -q $(workers) -m matrix

@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "segment images and save the pictures",
     "export": "write the static graph with an output op",
     "export_onnx": "the same, and model.onnx",
+    "infer_onnx_trt": "export to ONNX and measure it, on a GPU where there is one",
     "benchmark_export": "one model in every form it can be deployed in, side by side",
     "convert_weights": "turn a torch project's .pth into .pdparams, and back",
     "compare": "parameters, multiply-adds, latency and mIoU of models, side by side",
@@ -28,7 +29,6 @@ COMMANDS = {
 SCRIPTS = {
     "infer": ("python/infer.py", "segment photographs or a video with an exported model, by Paddle Inference"),
     "infer_onnx": ("python/infer_onnx.py", "the same by ONNX Runtime"),
-    "infer_onnx_trt": ("python/infer_onnx_trt.py", "export to ONNX and measure it, on a GPU where there is one"),
     "serve": ("serving/server.py", "serve an exported model over HTTP, with a page for photographs"),
     "gen_val_txt": ("lite/gen_val_txt.py", "make image1.txt, the benchmark's input, from a picture"),
     "benchmark": ("lite/benchmark.py", "convert exported models for Paddle-Lite and measure them"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,9 @@ def _without(section: Any, keys: tuple[str, ...]) -> Any:
     if isinstance(section, dict):
         return {key: _without(value, keys) for key, value in section.items() if key not in keys}
     return section
+
+
+def read_counts(configs: Path) -> dict[str, dict[str, Any]]:
+    """The kept counts by config; empty when there are none."""
+    file = configs / "computed.json"
+    return json.loads(file.read_text(encoding="utf-8"))["configs"] if file.is_file() else {}

@@ -25,6 +25,7 @@ from paddleseg_ext_runtime.pictures import IMAGE_SUFFIXES
 from paddleseg_ext_runtime.prediction import ADDED, PSEUDO_COLOR
 from paddleseg_ext_runtime.progress import duration
 from paddleseg_ext_tools.demonstration import figures
+from paddleseg_ext_tools.lab.drawing import data_uri
 from paddleseg_ext_tools.lab.pages import render
 
 REPORT, TEMPLATE = "report.html", "demonstration/report.html.jinja"
@@ -281,7 +282,7 @@ def _photo(folder: Path, source: str | None) -> dict[str, Any] | None:
     # Predictions of other photographs may still lie there.
     added.sort(key=lambda path: path.name != Path(source or "").name)
     pictures = [Path(source)] if source and Path(source).is_file() else []
-    uris = [figures.data_uri(figures.read_rgb(path), longest=PHOTO_SIDE) for path in [*pictures, added[0]]]
+    uris = [data_uri(figures.read_rgb(path), longest=PHOTO_SIDE) for path in [*pictures, added[0]]]
     titles = ["photograph", "prediction"][-len(uris) :]
     colours = folder / PSEUDO_COLOR / f"{added[0].stem}.png"
     return {
