@@ -1,10 +1,7 @@
-"""The arrows of CONTRIBUTING.md and the limits of size and style, held over the syntax trees of the repository.
+"""Packages that a room may use, and the limits of size and style, read from the syntax trees of the repository.
 
-    tools, deploy/ -> {core, export} -> cvlibs -> {models, datasets, weights} -> layers -> paddle
-
-Everything stands on paddleseg_ext_runtime, which knows none of them.
-
-Every failure lists `file:line: what`. Nothing is imported, so this also judges files that cannot run yet.
+`test_import_arrows.py` holds the imports between our own files. Every failure lists `file:line: what`. Nothing is
+imported, so this also judges files that cannot run yet.
 """
 
 from __future__ import annotations
@@ -25,25 +22,6 @@ SOURCES = (LIBRARY, RUNTIME, TOOLS, "tools", "deploy", "tests", "benchmarks", "s
 PUBLIC_SOURCES = (LIBRARY, RUNTIME, TOOLS, "deploy")
 MAX_FILE, MAX_FUNCTION, MAX_LIBRARY = 400, 60, 8000
 
-FREE = {"environment", "version"}  # modules of the library that every room may import
-REGISTRY = "registry"  # a name for a class, no config
-SIBLINGS = {"cvlibs", "models", "datasets", "weights", REGISTRY}
-MODEL_SIBLINGS = {"models.layers", "models.losses", "weights", REGISTRY}
-# What each room of the library may import of the library; the longest prefix of a file's module decides.
-# The empty room is `paddleseg_ext/__init__.py`, which registers everything.
-ROOMS = {
-    "": {"datasets", "models"},
-    "core": SIBLINGS | {"core"},
-    "cvlibs": SIBLINGS,
-    "datasets": {"datasets", REGISTRY},
-    "weights": {"weights"},
-    "export": {"export", "models.output_ops", "weights"},
-    "models": {"models"} | MODEL_SIBLINGS,
-    "models.backbones": {"models.backbones"} | MODEL_SIBLINGS,
-    "models.losses": {"models.losses", "models.layers", REGISTRY},
-    "models.layers": {"models.layers"},
-    REGISTRY: set(),
-}
 RUN_BY = {"paddle", "onnxruntime", "openvino", "paddlelite"}  # imported inside the functions that need one
 # Third-party packages a room is confined to. Rooms not named are free.
 THIRD_PARTY = {
@@ -103,36 +81,6 @@ def imports(path: Path) -> Iterator[tuple[ast.AST, str]]:
 
 def inside(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")
-
-
-def room_of(path: Path) -> str | None:
-    """The key of ROOMS for a file of the library, None for the modules that stand free."""
-    name = module_of(path).removeprefix(LIBRARY).lstrip(".")
-    if not name:
-        return ""
-    if name == REGISTRY:
-        return REGISTRY
-    rooms = [room for room in ROOMS if room and inside(name, room)]
-    return max(rooms, key=len) if rooms else None
-
-
-def test_the_library_keeps_its_rooms() -> None:
-    """An import inside the library follows ROOMS, and never leaves it for the tools."""
-    problems = []
-    for path in python_files(LIBRARY):
-        room = room_of(path)
-        name = module_of(path).removeprefix(LIBRARY + ".")
-        if room is None and name not in FREE:
-            problems.append(at(path, 1, f"{name} is in no room; add it to ROOMS with its arrows"))
-        allowed = ROOMS.get(room, set()) | FREE | ({name} if room is None else set())
-        for node, target in imports(path):
-            if target.split(".")[0] in {TOOLS, "tools", "deploy"}:
-                problems.append(at(path, node, f"the library imports {target}; the arrow runs the other way"))
-            elif inside(target, LIBRARY):
-                inner = target.removeprefix(LIBRARY).lstrip(".")
-                if inner and not (inner == "__version__" or any(inside(inner, one) for one in allowed)):
-                    problems.append(at(path, node, f"{room or name or 'the package'} may not import {target}"))
-    report(problems)
 
 
 def test_models_receive_a_backbone() -> None:
