@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.image_pipeline import ImagePipeline
 from paddleseg_ext_runtime.log import get_logger
 
 MIN_EQUAL_LABELS = 0.999
@@ -66,10 +67,11 @@ def normalisation(transforms: Sequence[dict], channels: int = 3) -> tuple[np.nda
 def check_input(shape: Sequence[int], transforms: Sequence[dict]) -> np.ndarray:
     """A scene [B, C, H, W], normalised as the model's images are: noise would leave most logits in a tie."""
     batch, channels, height, width = shape
-    image = cv2.resize(cv2.imread(str(_SCENE))[:, :, ::-1], (width, height))[:, :, np.arange(channels) % 3]
-    mean, std = normalisation(transforms, channels)
-    array = ((image / 255.0 - mean) / std).transpose(2, 0, 1)
-    return np.repeat(array[np.newaxis].astype("float32"), batch, axis=0)
+    normalize = [entry for entry in transforms if entry.get("type") == "Normalize"]
+    array, _ = ImagePipeline(normalize or [{"type": "Normalize"}], (1, 3, height, width)).prepare(
+        cv2.imread(str(_SCENE))
+    )
+    return np.repeat(array[:, np.arange(channels) % 3], batch, axis=0)
 
 
 def run_at_sizes(

@@ -8,7 +8,7 @@ import yaml
 
 from paddleseg_lite.deploy_yaml import parse_yaml, read_deploy
 from paddleseg_lite.errors import DataError
-from paddleseg_lite.gen_val_txt import image_tensor, read_recipe, write_tensor
+from paddleseg_lite.gen_val_txt import Recipe, image_tensor, read_recipe, write_tensor
 from paddleseg_lite.plan import find_cases
 from paddleseg_lite.tensors import read_input
 
@@ -134,12 +134,46 @@ def test_image_becomes_normalised_rgb(tmp_path, run_cli):
         "Deploy:\n  input_shape: [1, 3, 16, 24]\n  transforms:\n  - {type: Resize, target_size: [9, 9]}\n"
         "  - type: Normalize\n    mean: [0.1, 0.2, 0.3]\n    std: [0.5, 0.5, 0.25]\n"
     )
-    assert read_recipe(recipe) == ((16, 24), [0.1, 0.2, 0.3], [0.5, 0.5, 0.25])
+    assert read_recipe(recipe).size == (16, 24)
     done = run_cli("gen_val_txt.py", "--image", photo, "--deploy_yaml", recipe, "--output", out)
     assert done.returncode == 0, done.stderr
     got = read_input(out, (1, 3, 16, 24)).numpy()
     assert np.allclose(got[0, :, 0, 0], [1.8, 0.0, -1.2], atol=1e-6) and np.ptp(got[0, 0]) == 0
-    assert image_tensor(photo, (4, 6), [0.5] * 3, [0.5] * 3).shape == (1, 3, 4, 6)
+    assert image_tensor(photo, Recipe([], (4, 6))).shape == (1, 3, 4, 6)
+
+
+IMAGENET = {"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+@pytest.mark.parametrize("size", [(256, 384), (97, 131), (203, 317), (64, 512)])
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [IMAGENET],
+        [{"type": "Normalize"}],
+        [{"type": "Resize", "target_size": [300, 200]}, IMAGENET],
+        [{"type": "Resize", "target_size": [300, 200], "keep_ratio": True, "size_divisor": 32}, IMAGENET],
+        [{"type": "ResizeByLong", "long_size": 333}, IMAGENET],
+        [{"type": "ResizeByShort", "short_size": 150, "max_size": 201}, IMAGENET],
+        [{"type": "LimitLong", "max_long": 190}, IMAGENET],
+    ],
+)
+def test_the_input_is_the_tensor_of_every_other_runtime(tmp_path, size, transforms):
+    """`image1.txt` holds what `ImagePipeline` prepares, bit for bit, at larger and at smaller sizes."""
+    pytest.importorskip("paddleseg_ext_runtime")
+    import cv2
+    import yaml
+
+    from paddleseg_ext_runtime.image_pipeline import ImagePipeline
+    from paddleseg_ext_runtime.reading import read_image
+
+    shape = [1, 3, *size]
+    noise = np.random.RandomState(5).randint(0, 256, (61, 89, 3)).astype("uint8")
+    cv2.imwrite(str(tmp_path / "p.png"), cv2.resize(noise, (227, 181)))
+    (tmp_path / "deploy.yaml").write_text(yaml.safe_dump({"Deploy": {"input_shape": shape, "transforms": transforms}}))
+    write_tensor(image_tensor(tmp_path / "p.png", read_recipe(tmp_path / "deploy.yaml")), tmp_path / "image1.txt")
+    expected, _ = ImagePipeline(transforms, shape).prepare(read_image(tmp_path / "p.png"))
+    assert np.array_equal(read_input(tmp_path / "image1.txt", tuple(shape)).numpy(), expected)
 
 
 def test_images_and_recipes_that_cannot_be_used(tmp_path, run_cli):
