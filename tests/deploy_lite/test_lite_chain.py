@@ -192,7 +192,7 @@ def test_refusals_before_any_work(exported, tmp_path, run_cli):
 
 def test_help_needs_only_the_standard_library(run_cli):
     code = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    script = Path(reference.__file__).with_name("benchmark.py")
+    script = Path(reference.__file__).parents[1] / "benchmark.py"
     done = run_child([sys.executable, "-S", "-c", code, str(script), "--help"], 30, {"PYTHONPATH": str(script.parent)})
     assert done.returncode == 0 and "--models_dir" in done.stdout, done.stderr
 

@@ -100,7 +100,7 @@ class HostDevice(Device):
         """One process of the paddlelite wheel on a numpy array; the outputs are numpy arrays too."""
         from dataclasses import replace
 
-        from paddleseg_lite.runner import PaddleliteRunner  # imported late: runner imports this module
+        from paddleseg_lite.runner import PaddleliteRunner  # here: the runner knows devices, not they it
         from paddleseg_lite.tensors import Tensor
 
         runner = PaddleliteRunner(self)
