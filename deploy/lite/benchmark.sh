@@ -1,8 +1,8 @@
 #!/bin/sh
 # sh benchmark.sh benchmark_bin models_dir test_result.txt image1.txt [further flags of benchmark.py]
 #
-# A thin door to benchmark.py. benchmark_bin measures on a phone over adb; in its place write `host` to measure on
-# this machine, which needs the paddlelite wheel. PYTHON names the interpreter.
+# Calls benchmark.py. benchmark_bin measures on a phone over adb. Write `host` instead of benchmark_bin to measure on
+# this machine, which needs the paddlelite wheel. The environment variable PYTHON selects the interpreter.
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 2
 
@@ -12,7 +12,7 @@ if [ "$#" -lt 4 ]; then
     exit 2
 fi
 
-# $PYTHON alone when it is set; else the first that has the wheel, else the first that is new enough.
+# If $PYTHON is set, try only it. Else take the first Python with the wheel, else the first that is new enough.
 python=
 for wanted in "import sys, paddlelite; assert sys.version_info >= (3, 9)" "import sys; assert sys.version_info >= (3, 9)"; do
     for candidate in "${PYTHON:-$here/../../.venv/bin/python}" python3.10 python3 python; do

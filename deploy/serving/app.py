@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Answer(Response):
-    """A body sent piece by piece, so that it is over when the client has taken it."""
+    """A response that sends its body in pieces, so that it ends only when the client has received all of it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See Response."""
@@ -51,12 +51,13 @@ class Answer(Response):
 
 
 class Service:
-    """What the routes share; each public coroutine is one.
+    """The state that the routes share; each public coroutine is one route.
 
     Args:
-        model: what is served.
+        model: the served model.
         takes_photos: whether the graph takes one image at a time.
-        is_draining: no more work is let in.
+
+    While `is_draining` is True, new requests are refused.
     """
 
     def __init__(self, model: ModelInfo, pool: Pool, limits: Limits, takes_photos: bool):
@@ -69,11 +70,11 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a request would be computed."""
+        """Whether the server can compute a request now."""
         return not self.is_draining and self.pool.alive > 0
 
     async def page(self, _: Request) -> Response:
-        """The page where one drops a photograph."""
+        """The page for trying photographs."""
         return Response(self._page, media_type="text/html", headers={"Content-Security-Policy": self._policy})
 
     async def prometheus(self, _: Request) -> Response:
@@ -81,7 +82,7 @@ class Service:
         return Response(self.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def server_metadata(self, _: Request) -> Response:
-        """What this is."""
+        """The server's name, version and protocol extensions."""
         return JSONResponse({"name": "paddleseg-ext", "version": __version__, "extensions": EXTENSIONS})
 
     async def live(self, _: Request) -> Response:
@@ -146,21 +147,21 @@ class Service:
             raise Refusal(404, f"the one model here is {self.model.name!r}, version {VERSION}")
 
     def _check_memory(self, tensor: np.ndarray) -> int:
-        """What the graph's output takes, as it comes and as it goes on. Raises Refusal (413) for too much."""
+        """The bytes for the graph's output and for the answer made of it. Raises Refusal (413) for too many."""
         expected = 2 * self.model.answer_bytes(tensor.shape)
         if expected > self.limits.memory_bytes:
             raise Refusal(413, f"the graph's output would take {expected >> 20} MB, more than this server has")
         return expected
 
     async def _in_turn(self, is_short: Any, function: Callable[..., T], *args: Any) -> T:
-        """Calls what takes long, and much memory, in a thread, one at a time."""
+        """Calls `function`; a long call, which needs much memory, runs in a thread, and only one at a time."""
         if is_short:
             return function(*args)
         async with self._long_json:
             return await asyncio.to_thread(function, *args)
 
     async def _compute(self, request: Request, deadline: float, work: Callable[[Worker], T]) -> T:
-        """Waits for a worker's result, no longer than the client does."""
+        """Waits for a worker's result until `deadline`, or until the client closes the connection."""
         done = asyncio.wrap_future(self.pool.submit(work, deadline))
         done.add_done_callback(lambda future: future.cancelled() or future.exception())  # it may come too late
         gone = asyncio.ensure_future(until_gone(request))
@@ -208,7 +209,7 @@ def _infer_path(name: str = "NAME") -> str:
 
 
 def _page(model: ModelInfo, limits: Limits) -> tuple[bytes, str]:
-    """The page, and the policy that lets its own style and script run and nothing else."""
+    """The page, and the content security policy that allows only its own style and script."""
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     for key, value in {"NAME": model.name, "BODY_BYTES": limits.body_bytes}.items():
         text = text.replace(f"@{key}@", html.escape(str(value)))
@@ -221,7 +222,7 @@ def _page(model: ModelInfo, limits: Limits) -> tuple[bytes, str]:
 
 
 def make_app(service: Service) -> ASGIApp:
-    """All routes, with errors as the protocol wants them."""
+    """All routes, with errors in the protocol's format."""
     model = "/v2/models/{name}"
     routes = [
         Route("/", service.page),
@@ -266,13 +267,13 @@ async def _defect(_: Request, error: Exception) -> Response:
 
 
 class Recorder:
-    """Counts and logs every request in one line, gives its memory back, and ends every error here."""
+    """Counts every request, logs it in one line, gives its memory back, and catches every error."""
 
     def __init__(self, app: ASGIApp, service: Service):
         self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handles one request."""
         service, start, status = self._service, time.perf_counter(), _CLOSED_BY_CLIENT
         scope["lease"] = service.budget.lease()
 
@@ -300,7 +301,7 @@ class Recorder:
 
 
 def shows_tracebacks() -> bool:
-    """Whether the log may hold them, of defects: with PADDLESEG_EXT_DEBUG=1, as everywhere here."""
+    """Whether the log shows tracebacks of defects: with PADDLESEG_EXT_DEBUG=1, as in all tools."""
     return os.environ.get("PADDLESEG_EXT_DEBUG") == "1"
 
 

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 connection with what it lacks: limits on time and number, and errors as JSON.
+"""uvicorn's HTTP/1.1 connection, with limits on time and on the number of connections, and with errors as JSON.
 
-uvicorn waits for ever for the header of a fresh connection, for the rest of a body, and for a client that does not
-read.
+uvicorn itself waits for ever for the header of a new connection, for the rest of a body, and for a client that does not
+read its answer.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import h11
 from limits import Limits, Refusal
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-# A body that was refused is read to its end, so that the client sees the answer; of no more than so many times
-# what is allowed, and this much longer than a body may take.
+# A refused body is read to its end, so that the client gets the answer, but at most to 4 times the size limit and until
+# 2 seconds after the time limit.
 _LINGER_BYTES, _LINGER_S = 4, 2.0
 
 
 def guarded(limits: Limits) -> type[H11Protocol]:
-    """The class of a connection for one server, for uvicorn's `http`."""
+    """The connection class of one server, for uvicorn's argument `http`."""
 
     class Connection(GuardedConnection):
-        """One with these limits."""
+        """A connection with these limits."""
 
     Connection.limits = limits
     return Connection
 
 
 class GuardedConnection(H11Protocol):
-    """One connection. What is awaited from the client (header, body, room for the answer) decides its time."""
+    """One connection. Its time limit depends on what it waits for: a header, a body, or a client that reads."""
 
     limits: Limits
     _timer: asyncio.TimerHandle | None = None
@@ -38,7 +38,7 @@ class GuardedConnection(H11Protocol):
     _body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Turns a client away when there are too many."""
+        """Refuses the client if there are too many connections."""
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
             self._say_and_close(Refusal(503, "too many connections"))
@@ -53,7 +53,7 @@ class GuardedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a header or a body."""
+        """Takes bytes of a header or a body."""
         if self.transport.is_closing():
             return
         if self._awaited == "body":
@@ -63,19 +63,19 @@ class GuardedConnection(H11Protocol):
                 return
         try:
             super().data_received(data)
-        except h11.LocalProtocolError:  # what was sent fits to no state of the connection
+        except h11.LocalProtocolError:  # the bytes do not fit the connection's state
             self.transport.abort()
             return
         self._await({h11.IDLE: "header", h11.SEND_BODY: "body"}.get(self.conn.their_state, ""))
 
     def on_response_complete(self) -> None:
-        """The answer is sent; another request may be here already."""
+        """Called when the answer is sent; the next request may have arrived already."""
         super().on_response_complete()
         if not self.transport.is_closing():
             self._await("body" if self.conn.their_state is h11.SEND_BODY else "")
 
     def send_400_response(self, msg: str) -> None:
-        """Not HTTP. Without an answer when one is under way."""
+        """Closes a connection whose bytes are not HTTP; answers first, unless another answer is being sent."""
         can_answer = self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE)
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
@@ -86,23 +86,23 @@ class GuardedConnection(H11Protocol):
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client does not read fast enough."""
+        """Called when the client does not read fast enough: starts its time limit."""
         super().pause_writing()
         self._slow_reader = self.loop.call_later(self.limits.read_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has read."""
+        """Called when the client has read: ends the time limit."""
         super().resume_writing()
         if self._slow_reader is not None:
             self._slow_reader.cancel()
             self._slow_reader = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """No next request came; whatever state the connection is in."""
+        """Closes the connection when no next request came, in whatever state it is."""
         self.transport.close()
 
     def shutdown(self) -> None:
-        """The server ends: at once without a request, else after its answer."""
+        """Called when the server ends: closes the connection now, or after the answer to a running request."""
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete:
             self.transport.close()
@@ -125,7 +125,7 @@ class GuardedConnection(H11Protocol):
         self._say_and_close(Refusal(408, f"the header did not arrive within {self.limits.read_s:g} s"))
 
     def _say_and_close(self, refusal: Refusal) -> None:
-        """An answer past h11, which may be in no state to give one."""
+        """Writes an answer without h11, whose state may not allow one."""
         body = json.dumps({"error": str(refusal)}).encode()
         phrase = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}[refusal.status]
         headers = {"Content-Type": "application/json", "Content-Length": len(body), "Connection": "close"}

@@ -1,4 +1,4 @@
-"""What a client may cost: the limits, the memory all requests share, and bodies read within both."""
+"""The limits of a request, the memory that all requests share, and the reading of bodies within both."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Refusal(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """A client that was turned away for lack of room may come back."""
+        """Tells a client that was refused for lack of room when to try again."""
         return {"Retry-After": str(RETRY_AFTER_S)} if self.status == 503 else {}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one request, unless said otherwise; the flags of server.py set them."""
+    """The limits of one request, unless a comment says otherwise; the flags of server.py set them."""
 
-    body_bytes: int = 32 << 20  # unpacked as well
+    body_bytes: int = 32 << 20  # as sent, and after decompression
     json_bytes: int = 8 << 20
     json_elements: int = 2_000_000  # Python needs 32 bytes for each
     elements: int = 8 << 20  # of the tensor that the graph is given
@@ -53,42 +53,42 @@ class Budget:
         self._free = total
 
     def lease(self) -> Lease:
-        """An account of one request, to begin with empty."""
+        """A new, empty account of one request."""
         return Lease(self)
 
     def take(self, count: int) -> None:
-        """Raises Refusal (503) when so much is not left."""
+        """Takes `count` bytes. Raises Refusal (503) if fewer are free."""
         if count > self._free:
             raise Refusal(503, "the server holds as many requests as its memory allows")
         self._free -= count
 
     def give_back(self, count: int) -> None:
-        """What `take` took."""
+        """Returns bytes that `take` took."""
         self._free += count
 
 
 class Lease:
-    """What one request has taken of a Budget."""
+    """The bytes that one request has taken from a Budget."""
 
     def __init__(self, budget: Budget):
         self._budget, self._taken = budget, 0
 
     def grow(self, count: int) -> None:
-        """Takes more. Raises Refusal (503) when it is not left."""
+        """Takes `count` more bytes. Raises Refusal (503) if fewer are free."""
         self._budget.take(count)
         self._taken += count
 
     def release(self) -> None:
-        """Gives all back."""
+        """Gives all bytes back."""
         self._budget.give_back(self._taken)
         self._taken = 0
 
 
 async def read_body(request: Request, limits: Limits, lease: Lease) -> bytearray:
-    """The body, unpacked; what a client announces and what it sends are both measured.
+    """The decompressed body; the announced size and the received size are both checked.
 
-    Raises Refusal: 413 when it is too large, 408 when it takes too long, 415 or 400 when it cannot be unpacked, 503
-    when the memory is taken; ClientDisconnect when the client has gone.
+    Raises Refusal: 413 if it is too large, 408 if it takes too long, 415 or 400 if it cannot be decompressed, 503
+    if no memory is free; ClientDisconnect if the client has closed the connection.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limits.body_bytes:
@@ -120,7 +120,7 @@ async def _collect(chunks: AsyncIterator[bytes], limits: Limits, lease: Lease) -
 
 
 async def _unpacked(chunks: AsyncIterator[bytes], wbits: int) -> AsyncIterator[bytes]:
-    """In pieces, however small they were packed."""
+    """The decompressed body in pieces of limited size, even if a tiny body expands to a huge one."""
     unpacker = zlib.decompressobj(wbits)
     try:
         async for packed in chunks:
@@ -140,7 +140,7 @@ def _too_large(limits: Limits) -> Refusal:
 
 
 async def until_gone(request: Request) -> None:
-    """Returns when the client of a request whose body was read has closed the connection."""
+    """Returns when the client has closed the connection; call it after the body was read."""
     try:
         while (await request.receive())["type"] != "http.disconnect":
             pass

@@ -1,4 +1,4 @@
-"""What `GET /metrics` tells Prometheus."""
+"""The figures that `GET /metrics` gives to Prometheus."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Replaced(Collector):
 
 
 class Metrics:
-    """Counters of one server. Labels are names of ours, never what a client sent."""
+    """Counters of one server. Labels are fixed names, never texts from a client."""
 
     def __init__(self, pool: Pool):
         self._registry = CollectorRegistry()
@@ -43,10 +43,10 @@ class Metrics:
         self._registry.register(_Replaced(pool))
 
     def count(self, route: str, code: int, seconds: float) -> None:
-        """One request that is over."""
+        """Counts one finished request."""
         self._requests.labels(route, str(code)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """All counters in Prometheus' text format."""
         return generate_latest(self._registry)

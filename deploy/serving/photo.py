@@ -1,7 +1,8 @@
-"""Photographs to tensors and back, in a process of its own: decoders are native code, and the bytes are anybody's.
+"""Turns photographs into tensors and outputs into answers, in a separate process.
 
-`PhotoProcess` is the server's side of it. The processes are forked from one that has imported the library once
-(multiprocessing's forkserver), so that a new one is there at once. Messages are JSON and raw bytes, never pickles.
+The process is separate because decoders are native code and the bytes come from strangers. `PhotoProcess` is the
+server's side. Each process is forked from one that has already imported the library (multiprocessing's forkserver), so
+that it starts at once. Messages are JSON and raw bytes, never pickles.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _LIBRARY = ["paddleseg_ext_runtime.reading", "paddleseg_ext_runtime.deploy_yaml"
 
 
 def context(max_pixels: int) -> multiprocessing.context.ForkServerContext:
-    """What processes are started with. Call it once: its own process reads the environment when it starts."""
+    """The context that starts processes. Call it once: its fork server reads the environment when it starts."""
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max_pixels)
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(_LIBRARY)
@@ -38,9 +39,9 @@ def context(max_pixels: int) -> multiprocessing.context.ForkServerContext:
 
 
 class PhotoProcess:
-    """Prepares photographs for an exported folder's graph, and finishes what it gives. Used by one thread.
+    """Prepares photographs for an exported folder's graph, and turns its output into an answer. For one thread.
 
-    After an error that ended the process, `is_alive` is False.
+    If an error ended the process, `is_alive` is False.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class PhotoProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process can be asked."""
+        """Whether the process still answers requests."""
         return self._process.is_alive()
 
     def prepare(self, data: bytes | bytearray) -> np.ndarray:
@@ -64,7 +65,7 @@ class PhotoProcess:
         return np.frombuffer(raw, "float32").reshape(reply["shape"])
 
     def finish(self, output: np.ndarray, result: str) -> tuple[bytes, str]:
-        """The answer of kind `result` for the photograph prepared last, and its media type. Raises Refusal."""
+        """The answer of kind `result` for the last prepared photograph, and its media type. Raises Refusal."""
         output = np.ascontiguousarray(output)
         request = {"do": "finish", "result": result, "dtype": output.dtype.str, "shape": output.shape}
         reply, raw = self._ask(request, output.reshape(-1).view("uint8"))
@@ -100,11 +101,11 @@ class PhotoProcess:
 
 
 def serve(pipe: Connection, folder: str, max_pixels: int, max_elements: int) -> None:
-    """The process: answers until the other side closes."""
+    """The process's main function: answers requests until the server closes the pipe."""
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business, which closes this
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders complain of every byte, and clients would fill the log
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the server closes this process
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print many warnings, so clients could fill the log
     cv2.setNumThreads(1)
     desk = Desk(folder, max_pixels, max_elements)
     with contextlib.suppress(EOFError, OSError):
@@ -116,7 +117,7 @@ def serve(pipe: Connection, folder: str, max_pixels: int, max_elements: int) -> 
                 reply, answer = {"status": error.status, "error": str(error)}, b""
             except MemoryError:
                 reply, answer = {"status": 503, "error": "the memory did not suffice for this picture"}, b""
-            except Exception as error:  # a library's, about bytes that nobody has checked
+            except Exception as error:  # raised by a library for unchecked bytes
                 reply, answer = {"status": 400, "error": f"the picture cannot be used ({type(error).__name__})"}, b""
             del raw
             pipe.send_bytes(json.dumps(reply).encode())
@@ -125,7 +126,7 @@ def serve(pipe: Connection, folder: str, max_pixels: int, max_elements: int) -> 
 
 @dataclass
 class Desk:
-    """The work of the process, one photograph at a time."""
+    """Does the work of the process, one photograph at a time."""
 
     folder: str
     max_pixels: int
@@ -139,7 +140,7 @@ class Desk:
         self._pipeline, self._colors = self._config.pipeline(self.max_elements), self._config.colors()
 
     def answer(self, request: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-        """A reply and what comes with it. Raises Refusal, or whatever a library does about the picture."""
+        """The reply and its raw bytes. Raises Refusal, or any exception of a library that cannot use the picture."""
         if request["do"] == "prepare":
             tensor = self._prepare(raw)
             return {"shape": tensor.shape}, tensor.tobytes()
@@ -159,7 +160,7 @@ class Desk:
             raise Refusal(415, "the body is no picture: send a JPEG, PNG or WebP file as it is")
         try:
             self._image = decode_image(data, "the picture", self._config.channels, self.max_pixels)
-            tensor, self._steps = self._pipeline.prepare(self._image)  # which refuses what is too large for it
+            tensor, self._steps = self._pipeline.prepare(self._image)  # raises TooLargeError
         except (TooManyPixelsError, TooLargeError) as error:
             raise Refusal(413, str(error)) from error
         except DataError as error:

@@ -1,4 +1,4 @@
-"""Workers, each a thread with the processes that compute, and the bounded queue before them."""
+"""The workers, each a thread with its own processes, and the limited queue of requests that wait for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.runtimes import ModelProcess
 
-_LOOK_S = 1.0  # how often an idle worker looks after its processes
+_LOOK_S = 1.0  # how often an idle worker checks its processes
 _LONGEST_PAUSE_S = 5.0  # between two attempts to start one
 
 
@@ -28,16 +28,16 @@ class Worker:
 
     def __init__(self, model: ModelProcess, photo: PhotoProcess):
         self.model, self.photo = model, photo
-        self.deadline = math.inf  # of time.monotonic; a process that is not done by then is killed
+        self.deadline = math.inf  # as time.monotonic() counts; a process that is not finished then is killed
 
     @property
     def is_alive(self) -> bool:
-        """Whether both can be asked."""
+        """Whether both processes still answer."""
         return self.model.is_alive and self.photo.is_alive
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
-        """The graph's first output. Raises Refusal: 400 when it refuses the tensor, 503 when its process ended."""
-        self.model.timeout_s = self._left()
+        """The graph's first output. Raises Refusal: 400 if the model refuses the tensor, 503 if its process ended."""
+        self.model.timeout_s = self._seconds_left()
         try:
             return self.model.run(tensor)[0]
         except ConversionError as error:
@@ -49,24 +49,24 @@ class Worker:
 
     def prepare(self, data: bytes | bytearray) -> np.ndarray:
         """As `PhotoProcess.prepare`."""
-        self.photo.timeout_s = self._left()
+        self.photo.timeout_s = self._seconds_left()
         return self.photo.prepare(data)
 
     def finish(self, output: np.ndarray, result: str) -> tuple[bytes, str]:
         """As `PhotoProcess.finish`."""
-        self.photo.timeout_s = self._left()
+        self.photo.timeout_s = self._seconds_left()
         return self.photo.finish(output, result)
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return min(max(self.deadline - time.monotonic(), 0.001), threading.TIMEOUT_MAX)
 
     def kill(self) -> None:
-        """Ends both at once, from any thread."""
+        """Kills both processes at once; any thread may call it."""
         self.model.kill()
         self.photo.kill()
 
     def close(self) -> None:
-        """Ends both."""
+        """Ends both processes."""
         self.photo.close()
         self.model.close()
 
@@ -79,9 +79,9 @@ class _Job:
 
 
 class Pool:
-    """`count` workers. All are started when it is made; whatever `start` raises then is raised.
+    """Starts `count` workers; raises the exception of the first `start` that fails.
 
-    A worker whose process ended is replaced, as often as it takes.
+    A worker whose process ended is replaced; failed starts are repeated until one works.
     """
 
     def __init__(self, start: Callable[[], Worker], count: int, queue_length: int):
@@ -110,9 +110,9 @@ class Pool:
         return sum(worker is not None and worker.is_alive for worker in self._workers)
 
     def submit(self, work: Callable[[Worker], Any], deadline: float) -> Future:
-        """Calls `work` with a worker, if that begins before `deadline` (of time.monotonic) and nobody cancels it.
+        """Calls `work` with a worker, unless the future is cancelled before or `deadline` (time.monotonic) passes.
 
-        Raises Refusal (503) when the queue is full; the future raises it when the deadline passed.
+        Raises Refusal (503) if the queue is full; the future raises it if the deadline passed.
         """
         job = _Job(work, deadline)
         with self._changed:
@@ -130,29 +130,29 @@ class Pool:
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Lets no more in; the workers end when they are done with what they compute now, or start."""
+        """Refuses new requests and cancels waiting ones; each worker ends after its current request or start."""
         for job in self._take_all():
             job.future.cancel()
 
     def close(self) -> None:
-        """Stops, and waits for the workers."""
+        """Stops the pool and waits for the workers."""
         self.stop()
         for thread in self._threads:
             thread.join()
 
     def kill(self) -> None:
-        """Ends all processes at once; whoever waits for them, or for a turn, is told so."""
+        """Kills all processes at once; running requests fail, and waiting requests are cancelled."""
         self.stop()
         for worker in filter(None, self._workers):
             worker.kill()
 
     def _take_all(self) -> list[_Job]:
-        """Lets no more in; returns what waits, which nobody else will begin."""
+        """Refuses new requests; removes the waiting ones from the queue and returns them."""
         with self._changed:
             self._is_closing = True
-            left = [self._jobs.popleft() for _ in range(len(self._jobs))]
+            waiting = [self._jobs.popleft() for _ in range(len(self._jobs))]
             self._changed.notify_all()
-        return left
+        return waiting
 
     def _count_down(self, job: _Job) -> None:
         with self._changed:
@@ -195,7 +195,7 @@ class Pool:
             job.future.set_exception(error)
 
     def _look_after(self, place: int) -> bool:
-        """Replaces a worker that ended, trying until it works; False when the pool closes meanwhile."""
+        """Replaces a worker that ended, and tries until it works; False if the pool closes meanwhile."""
         pause = 1.0
         while not self._is_closing:
             worker = self._workers[place]
@@ -208,7 +208,7 @@ class Pool:
                 self._workers[place] = self._start()
                 self.restarts += 1
                 get_logger().warning("worker %d was replaced", place)
-            except Exception as error:  # what ends a start may pass, such as a lack of memory
+            except Exception as error:  # a later start may work, for example after a lack of memory
                 get_logger().error("worker %d cannot be started: %s", place, str(error).splitlines()[-1])
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe v2) over HTTP: requests to arrays, arrays to replies, JSON and binary.
+"""The Open Inference Protocol (KServe v2): turns requests into arrays and arrays into replies, JSON and binary.
 
 https://github.com/kserve/open-inference-protocol; the binary extension is Triton's `binary_tensor_data`.
 """
@@ -30,7 +30,7 @@ MOST_DIGITS = 20  # of a header that is a number
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What clients may know of the model; None is an open length. The output's sides are `reduction` times shorter."""
+    """The model as clients see it; None is an open length. The output's sides are `reduction` times shorter."""
 
     name: str
     platform: str
@@ -42,14 +42,14 @@ class ModelInfo:
     reduction: int = 1
 
     def answer_bytes(self, input_shape: Sequence[int]) -> int:
-        """At most, for an input [N, C, H, W]: open lengths are those of the input."""
+        """The largest answer for an input [N, C, H, W]; open lengths are the input's."""
         sides = (math.ceil(side / self.reduction) for side in input_shape[2:])
         ends = (input_shape[0], *(len(self.output_shape) - 3) * (1,), *sides)
         lengths = [end if length is None else length for length, end in zip(self.output_shape, ends, strict=True)]
         return math.prod(lengths) * np.dtype(self.output_dtype).itemsize
 
     def metadata(self) -> dict[str, Any]:
-        """As `GET /v2/models/NAME` gives it."""
+        """The answer to `GET /v2/models/NAME`."""
         return {
             "name": self.name,
             "versions": [VERSION],
@@ -65,7 +65,7 @@ def _tensor(name: str, datatype: str, shape: Sequence[int | None]) -> dict[str, 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """A request that was understood: the tensor, and how the answer is to be written."""
+    """A valid request: the tensor, and the format of the answer."""
 
     array: np.ndarray
     id: str | None
@@ -73,7 +73,7 @@ class InferRequest:
 
 
 def parse(body: bytearray, header_length: str | None, model: ModelInfo, limits: Limits) -> InferRequest:
-    """Reads the body of an infer request. Raises Refusal with 400 or 413 for what is not exactly as it must be."""
+    """Reads the body of an infer request. Raises Refusal (400 or 413) if it is not valid."""
     length = len(body) if header_length is None else _header_length(header_length, len(body))
     message = _an_object(loads(body[:length], limits), "the request")
     identifier = message.get("id")
@@ -165,7 +165,7 @@ def _from_json(data: Any, shape: list[int], count: int, limits: Limits) -> np.nd
 
 
 def _unnested(data: list, shape: list[int]) -> list:
-    """Lists nested as the shape is; a flat list is the other way the protocol allows."""
+    """The numbers of lists that are nested as the shape; the protocol allows a flat list too."""
     level = [data]
     for length in shape:
         if not all(isinstance(one, list) and len(one) == length for one in level):
@@ -213,5 +213,5 @@ def reply(request: InferRequest, output: np.ndarray, model: ModelInfo, limits: L
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN and no infinity; null is what is left."""
+    """The number, or null for NaN and infinity, which JSON does not have."""
     return value if not isinstance(value, float) or math.isfinite(value) else None

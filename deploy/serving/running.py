@@ -1,4 +1,4 @@
-"""From a listening socket to the end: signals, draining, and an event loop that prints no traceback."""
+"""Runs the server: listens, handles signals, finishes running requests, and logs errors without tracebacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLOSE_S = 1  # for clients to close their connections, when everything is answe
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises ConfigError when the address is not to be had."""
+    """A listening socket. Raises ConfigError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -37,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: a signal begins draining here."""
+    """uvicorn without its signal handlers: `run` handles signals, and finishes running requests first."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -45,15 +45,15 @@ class _Server(uvicorn.Server):
 
 
 def return_memory() -> None:
-    """Bodies are mapped and unmapped, each on its own: glibc would move its threshold up and keep them in its heap."""
+    """Makes glibc return each large body's memory; by default it raises its threshold and keeps them in its heap."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 async def run(service: Service, listener: socket.socket, url: str, about: str, drain_s: float) -> None:
-    """Serves until SIGTERM or SIGINT, then lets no more work in and waits for what is under way.
+    """Serves until SIGTERM or SIGINT, then refuses new requests and waits for the running ones.
 
-    Raises Stopped when that took more than `drain_s` seconds, or at a second signal.
+    Raises Stopped if this takes more than `drain_s` seconds, or at a second signal.
     """
     loop, limits = asyncio.get_running_loop(), service.limits
     loop.set_exception_handler(_log_in_one_line)
@@ -77,13 +77,13 @@ async def run(service: Service, listener: socket.socket, url: str, about: str, d
     while not signals and not serving.done():
         await asyncio.sleep(_LOOK_S)
     end = time.monotonic() + drain_s
-    left = await _drain(service, signals, end)
+    unanswered = await _drain(service, signals, end)
     server.should_exit = True
-    if left:
-        service.pool.kill()  # whoever waits is told so
+    if unanswered:
+        service.pool.kill()  # the unanswered requests get an error
     await serving
-    if left:
-        raise Stopped(f"{left} request{'s were' if left > 1 else ' was'} cut off", 128 + signals[0])
+    if unanswered:
+        raise Stopped(f"{unanswered} request{'s were' if unanswered > 1 else ' was'} cut off", 128 + signals[0])
     service.pool.stop()
     while not service.pool.is_done and time.monotonic() < end and len(signals) < 2:
         await asyncio.sleep(_LOOK_S)
@@ -91,7 +91,7 @@ async def run(service: Service, listener: socket.socket, url: str, about: str, d
 
 
 async def _drain(service: Service, signals: list[int], end: float) -> int:
-    """How many requests were not answered by `end`, or before a second signal."""
+    """Waits for running requests; returns how many are unanswered at `end` or at a second signal."""
     service.is_draining = True
     get_logger().info("stopping; %d requests are under way", service.active)
     while service.active and time.monotonic() < end and len(signals) < 2:

@@ -2,7 +2,7 @@
 
     python deploy/serving/server.py --config output/inference_model
 
-README.md beside it has the routes, the limits and what happens when it is stopped.
+README.md in the same folder describes the routes, the limits, and what happens when the server is stopped.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--engine", choices=RUNTIMES, help="onnx where model.onnx is there, else paddle")
     add("--name", type=_name, help="of the model in the protocol; the folder's by default")
     add("--host", default="127.0.0.1", help="0.0.0.0 lets everybody in who can reach this machine")
-    add("--port", type=counted(0), default=8000, help="0: any that is free, printed when ready")
-    add("--workers", type=counted(1), default=1, help="requests computed at once, each in processes of its own")
-    add("--threads", type=counted(1), default=1, help="of each worker")
+    add("--port", type=counted(0), default=8000, help="0: any free port, printed when the server is ready")
+    add("--workers", type=counted(1), default=1, help="requests computed at the same time, each in its own processes")
+    add("--threads", type=counted(1), default=1, help="threads per worker")
     add("--queue", type=counted(0), default=32, help="requests that may wait for a worker")
-    add("--max_body_mb", type=positive, default=32, help="of a request, unpacked too")
-    add("--max_json_mb", type=positive, default=8, help="of the JSON in it")
-    add("--max_megapixels", type=positive, default=16, help="of a photograph, by its header")
-    add("--max_elements", type=counted(1), default=8 * _MB, help="of the tensor the model is given")
-    add("--max_batch", type=counted(1), default=16, help="images in a tensor, where the graph takes any number")
+    add("--max_body_mb", type=positive, default=32, help="size of a request's body, also after decompression")
+    add("--max_json_mb", type=positive, default=8, help="size of the JSON in a body")
+    add("--max_megapixels", type=positive, default=16, help="size of a photograph, as its header says")
+    add("--max_elements", type=counted(1), default=8 * _MB, help="elements of the model's input tensor")
+    add("--max_batch", type=counted(1), default=16, help="images in a tensor, if the graph takes any number")
     add("--max_connections", type=counted(1), default=256)
-    add("--memory_mb", type=positive, default=512, help="bodies and answers, of all requests together")
-    add("--read_seconds", type=positive, default=20, help="for a header, a body, or 64 kB of an answer")
+    add("--memory_mb", type=positive, default=512, help="memory for the bodies and answers of all requests")
+    add("--read_seconds", type=positive, default=20, help="time limit for a header, a body, or 64 kB of an answer")
     add("--timeout", type=positive, default=30, help="seconds a request may wait and be computed")
-    add("--drain_seconds", type=positive, default=30, help="for requests under way when the server is stopped")
+    add("--drain_seconds", type=positive, default=30, help="time for running requests when the server is stopped")
     return parser.parse_args(argv)
 
 
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 def serve(args: argparse.Namespace) -> None:
     """Loads the model, listens, and returns when all requests were answered after a signal.
 
-    Raises ConfigError or ConversionError when it cannot begin, Stopped when requests had to be cut off.
+    Raises ConfigError or ConversionError if it cannot start, Stopped if requests had to be cut off.
     """
     import asyncio
 
@@ -94,7 +94,7 @@ def serve(args: argparse.Namespace) -> None:
 
 
 def limits_of(args: argparse.Namespace) -> Limits:
-    """What the flags allow."""
+    """The limits that the flags set."""
     from limits import Limits
 
     return Limits(
@@ -183,7 +183,7 @@ def try_out(pool: Pool, config: DeployConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _prepared(worker: Worker, scene: bytes) -> np.ndarray | None:
-    """None where limits or transforms do not admit this picture: there may be others."""
+    """The tensor of `scene`, or None if limits or transforms refuse this picture; others may still be accepted."""
     from limits import Refusal
 
     try:

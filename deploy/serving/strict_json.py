@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it and no more, from clients that may mean harm."""
+"""Reads JSON exactly as RFC 8259 defines it, from clients that may be hostile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from limits import Limits, Refusal
 
-# Each list or object takes some 60 bytes for the two it is written with.
+# Python needs about 60 bytes for each list or object, which is 2 bytes in the JSON.
 _MAX_CONTAINERS = 100_000
 
 
@@ -19,7 +19,7 @@ def loads(data: bytes | bytearray, limits: Limits) -> Any:
     """
     if len(data) > limits.json_bytes:
         raise Refusal(413, f"the JSON is longer than {limits.json_bytes} bytes; send binary tensors")
-    # Strings may hold these characters too; so many are in none that is meant well.
+    # Strings may contain these characters too, but no honest request contains so many.
     if data.count(b"[") + data.count(b"{") > _MAX_CONTAINERS:
         raise Refusal(413, f"the JSON holds more than {_MAX_CONTAINERS} lists and objects")
     if data.count(b",") > limits.json_elements + _MAX_CONTAINERS:

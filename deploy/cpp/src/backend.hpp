@@ -1,7 +1,7 @@
 // The interface behind which the runtimes stand, each in a shared library of its own.
 //
-// The libraries lie beside the program and are loaded when asked for: a process holds one runtime and its
-// memory alone, and a missing runtime is a message instead of a program that does not start.
+// The libraries lie beside the program and are loaded only if asked for. So a process holds only one runtime and its
+// memory, and a missing runtime leads to a message instead of a program that does not start.
 #pragma once
 
 #include <filesystem>
@@ -17,7 +17,7 @@ struct Graph {
   std::filesystem::path model;   // .pdmodel, or what else the runtime reads
   std::filesystem::path params;  // of a .pdmodel; other formats ignore it
   int threads = 1;
-  std::vector<std::string> harmful_passes;  // that Paddle Inference must be kept from
+  std::vector<std::string> harmful_passes;  // passes that Paddle Inference must not run
 };
 
 class Backend {

@@ -16,7 +16,7 @@ enum class Exit {
   kRuntime = 7,  // the runtime is missing, or failed on a graph it had accepted
 };
 
-// `what()` says what was got, what is needed and what to try.
+// `what()` gives the found value, the needed value and a hint.
 class Error : public std::runtime_error {
  public:
   Error(Exit code, const std::string& message) : std::runtime_error(message), code_(code) {}
@@ -26,8 +26,8 @@ class Error : public std::runtime_error {
   Exit code_;
 };
 
-// The first line that says something. Runtimes put call stacks behind it, and before it where it comes from, in lines
-// that end with a colon.
+// The first line with a message. Runtimes print the place of the error before it, in lines that end with a colon, and
+// call stacks after it.
 inline std::string gist(const std::string& text) {
   std::istringstream lines(text);
   std::string first;

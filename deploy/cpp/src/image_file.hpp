@@ -1,4 +1,4 @@
-// Reading photographs, with the checks that paddleseg_ext.datasets.reading makes.
+// Reading photographs, with the same checks as paddleseg_ext_runtime/reading.py.
 #pragma once
 
 #include <filesystem>

@@ -14,7 +14,7 @@ struct Color {
 
 using Palette = std::array<Color, 256>;
 
-// The colours of classes whose own are not told.
+// The default colours of classes.
 Palette paddleseg_palette();
 
 // Writes `labels` (int32, 0 to 255) in the colours of `palette`; the file is complete or not there.

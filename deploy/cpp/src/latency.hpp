@@ -1,4 +1,4 @@
-// Times and what is told of them.
+// Measured times and their statistics.
 #pragma once
 
 #include <chrono>
@@ -31,7 +31,7 @@ struct Summary {
   double min, median, mean, p90, max;
 };
 
-// Of at least one value; median and p90 are interpolated.
+// Statistics of at least one value; median and p90 are interpolated.
 Summary summarise(std::vector<double> values);
 
 // All counted runs of a program, and what it cost to get there.
@@ -44,7 +44,7 @@ struct Latency {
   std::vector<std::pair<std::string, std::vector<double>>> series() const;
 };
 
-// A table: a row for each phase, and what was the same for all.
+// A table with one row per phase, and the facts that all phases share.
 std::string to_table(const Latency& latency);
 
 // The largest resident set of this process so far.

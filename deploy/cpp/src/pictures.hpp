@@ -1,4 +1,4 @@
-// Which photographs --image_path names, as paddleseg_ext.core.predict understands it.
+// Which photographs --image_path names, by the same rules as the Python programs.
 #pragma once
 
 #include <filesystem>

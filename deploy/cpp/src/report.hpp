@@ -1,4 +1,4 @@
-// What a run of the program tells other programs.
+// The report of a run, for other programs.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// A photograph in, labels at its size out.
+// Turns a photograph into labels at its size.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// Running the work where a crash of a runtime costs no more than an error.
+// Runs the work in a child process, so that a crash of a runtime becomes an error message.
 #pragma once
 
 #include <functional>

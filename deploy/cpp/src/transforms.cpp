@@ -84,7 +84,7 @@ Transform make_resize_by_long(Settings& settings) {
   };
 }
 
-// PaddleSeg keeps the side that `max_size` shortened for all images that follow; here each image is on its own.
+// PaddleSeg keeps the side that `max_size` shortened for all images that follow; here each image is independent.
 Transform make_resize_by_short(Settings& settings) {
   if (settings.find("short_size").IsSequence()) settings.fail("draws short_size at random; give one number");
   const int target = positive(settings, "short_size");

@@ -1,4 +1,4 @@
-// PaddleSeg 2.8.0's transforms, as deploy.yaml lists them; those that mean something at validation.
+// PaddleSeg 2.8.0's transforms, as deploy.yaml lists them; only those that act at validation.
 #pragma once
 
 #include <yaml-cpp/node/node.h>

@@ -1,8 +1,8 @@
-"""The adb client: found, called with deadlines, and not believed.
+"""Finds the adb program, calls it with deadlines, and does not trust its exit code.
 
-adb's exit code is 0 when the phone vanishes in the middle of a command (before version 36), when a phone without
-shell_v2 runs a command that fails, and when `connect` is refused. So a remote command is believed only if its
-output ends with a line this process made up, which carries the exit code.
+adb's exit code is 0 even if the phone disappears during a command (before version 36), if a command fails on a phone
+without shell_v2, and if `connect` is refused. So this module adds a random word and the command's exit code as the
+last line of each remote command's output. If this line is missing, the command counts as failed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from paddleseg_lite.errors import (
 )
 from paddleseg_lite.process import Deadline, Finished, run_child
 
-_QUICK_S = 30.0  # what adb answers without moving a file
+_QUICK_S = 30.0  # for a command that moves no file
 _WHEEL = "adbutils/binaries/adb"  # relative to a folder of sys.path
 _LISTED = re.compile(r"^(?P<serial>\S+)\s+(?P<state>device|offline|unauthorized|authorizing|no permissions|\w+)\b(.*)$")
 
@@ -46,10 +46,10 @@ class Listed:
 
 
 def find_adb(named: str | None = None) -> str:
-    """`named`, `$ADB`, adb on PATH, then the one in the adbutils wheel.
+    """The first of: `named`, `$ADB`, adb on PATH, the program in the adbutils wheel.
 
     Raises:
-        NoAdb: none of them is there, or the named one is no program.
+        NoAdb: none of them exists, or `named` or `$ADB` is not a program.
     """
     for origin, program in (("--adb", named), ("$ADB", os.environ.get("ADB"))):
         if program:
@@ -68,34 +68,34 @@ def find_adb(named: str | None = None) -> str:
 
 
 class Adb:
-    """One adb program, for one phone once `choose` has named it. Every call is bounded by a deadline."""
+    """One adb program, used for one phone after `choose`. Every call has a deadline."""
 
     def __init__(self, program: str) -> None:
         self.program = program
         self.serial: str | None = None
 
     def start(self, deadline: Deadline) -> str:
-        """Start the server, which outlives this process, and return adb's version."""
+        """Start adb's server, which keeps running after this process, and return adb's version."""
         version = self._call(["version"], deadline)
-        # A call that is killed at its deadline must not take a server it just started along.
+        # Started by its own call: otherwise a later call that is killed at its deadline could kill the server too.
         started = self._call(["start-server"], deadline)
         if version.returncode != 0 or started.returncode != 0:
-            said = " ".join((version.stderr + started.stderr + started.stdout).split())
-            raise NoAdb(f"{self.program} does not start ({started.cause()}): {said[-300:]}")
+            message = " ".join((version.stderr + started.stderr + started.stdout).split())
+            raise NoAdb(f"{self.program} does not start ({started.cause()}): {message[-300:]}")
         named = re.search(r"Version\s+(\S+)", version.stdout)
         return named[1] if named else "unknown"
 
     def devices(self, deadline: Deadline) -> list[Listed]:
-        """What `adb devices -l` lists."""
+        """The phones that `adb devices -l` lists."""
         lines = self._call(["devices", "-l"], deadline).stdout.splitlines()
         found = (_LISTED.match(line) for line in lines if line.strip() and not line.startswith(("*", "List of")))
         return [Listed(match["serial"], match["state"], match[3].strip()) for match in found if match]
 
     def choose(self, asked: str | None, deadline: Deadline) -> None:
-        """Settle on one phone: `asked`, `$ANDROID_SERIAL`, or the only one there is.
+        """Choose one phone: `asked`, `$ANDROID_SERIAL`, or the only one connected.
 
         Raises:
-            NoDevice, SeveralDevices, Unauthorized, DeviceOffline: each with what to do about it.
+            NoDevice, SeveralDevices, Unauthorized, DeviceOffline: the message says what to do.
         """
         asked = asked or os.environ.get("ANDROID_SERIAL")
         while True:
@@ -104,16 +104,16 @@ class Adb:
             if len(found) == 1 and found[0].state == "device":
                 self.serial = found[0].serial
                 return
-            # Just after a start or a cable's return the state says `offline` or `authorizing` for a moment.
+            # For a moment after adb starts or the cable is plugged in, the state is `offline` or `authorizing`.
             settling = bool(found) and all(one.state in ("offline", "authorizing", "connecting") for one in found)
-            if not settling or deadline.left() < 1 or not _sleep(0.5, deadline):
+            if not settling or deadline.seconds_left() < 1 or not _sleep(0.5, deadline):
                 raise _not_one(asked, found, listed)
 
     def shell(self, script: str, deadline: Deadline) -> Finished:
-        """Run `script` in the phone's shell; stderr comes in stdout on phones older than Android 7.
+        """Run `script` in the phone's shell; on phones older than Android 7 stdout contains stderr.
 
         Raises:
-            DeviceLost: it is not known whether and how the script ended.
+            DeviceLost: whether and how the script ended is unknown.
             DeviceTimeout: the deadline passed.
         """
         nonce = f"__rc_{secrets.token_hex(8)}"
@@ -127,15 +127,15 @@ class Adb:
             )
         body, mark, rest = stdout.rpartition(f"\n{nonce} ")
         if not mark or not re.fullmatch(r"\d+\n*", rest):
-            # What the command itself printed is no word of adb's.
+            # Only stderr: stdout is the command's own output, not adb's.
             raise self.explain(finished, "while a command ran", finished.stderr)
         return Finished(finished.command, int(rest), body, finished.stderr)
 
     def transfer(self, direction: str, source: str, target: str, deadline: Deadline) -> None:
-        """`push` or `pull` one file. That it says so does not mean that the file arrived whole.
+        """`push` or `pull` one file. The caller must check that the whole file arrived.
 
         Raises:
-            DeviceError: one of its kinds, by what adb said.
+            DeviceError: the subclass that fits adb's message.
         """
         finished = self._call(["-s", self._chosen(), direction, source, target], deadline)
         if finished.timed_out:
@@ -145,20 +145,20 @@ class Adb:
             raise self.explain(finished, f"during the {direction} of {source}", words)
 
     def reconnect(self, deadline: Deadline) -> None:
-        """Ask the server to dial a phone on the network again; one on a cable comes back by itself."""
+        """Connect to a phone on the network again; a phone on a cable reconnects by itself."""
         if self.serial and ":" in self.serial:
             # While adb still lists it as offline, `connect` says "already connected" and does nothing.
             self._call(["disconnect", self.serial], deadline)
             self._call(["connect", self.serial], deadline)
 
     def explain(self, finished: Finished, when: str, of_adb: str) -> DeviceError:
-        """The kind of error that adb's words, `of_adb`, mean."""
-        said = " ".join((finished.stderr + " " + finished.stdout[-2000:]).split())
-        for words, kind, hint in _SAID:
+        """The error that fits adb's own output, `of_adb`."""
+        message = " ".join((finished.stderr + " " + finished.stdout[-2000:]).split())
+        for words, kind, hint in _ERRORS:
             if re.search(words, of_adb, re.IGNORECASE):
-                return kind(f"{self.serial}: {when}: {_shorten(said)}", hint=hint)
-        said = f": {_shorten(said)}" if said else ""
-        return DeviceLost(f"{self.serial}: the connection broke {when}{said}", hint=_CABLE)
+                return kind(f"{self.serial}: {when}: {_shorten(message)}", hint=hint)
+        reason = f": {_shorten(message)}" if message else ""
+        return DeviceLost(f"{self.serial}: the connection broke {when}{reason}", hint=_CABLE)
 
     def _chosen(self) -> str:
         if not self.serial:
@@ -168,14 +168,14 @@ class Adb:
     def _call(self, arguments: list[str], deadline: Deadline) -> Finished:
         moves = arguments[2:3] and arguments[2] in ("shell", "push", "pull")
         try:
-            return run_child([self.program, *arguments], deadline.left(None if moves else _QUICK_S))
+            return run_child([self.program, *arguments], deadline.seconds_left(None if moves else _QUICK_S))
         except OSError as error:
             raise NoAdb(f"{self.program}: {error.strerror}") from error
 
 
 _CABLE = "look at the cable and the phone, then run again with --resume"
 _DIALOG = "unlock the phone and allow USB debugging for this computer in the dialog it shows"
-_SAID = (
+_ERRORS = (  # pattern in adb's output, error, hint
     (r"no space left|ENOSPC", DeviceFull, "free some space on the phone, or another --remote_dir"),
     (r"read-only file system|permission denied", DeviceReadOnly, "--remote_dir /data/local/tmp/..."),
     (r"unauthorized|still authorizing", Unauthorized, _DIALOG),
@@ -190,7 +190,7 @@ def _shorten(text: str) -> str:
 
 
 def _sleep(seconds: float, deadline: Deadline) -> bool:
-    time.sleep(min(seconds, deadline.left()))
+    time.sleep(min(seconds, deadline.seconds_left()))
     return not deadline.passed()
 
 

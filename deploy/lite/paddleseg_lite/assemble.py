@@ -1,4 +1,4 @@
-"""From the rounds of one case to its Result."""
+"""Makes the Result of one case from its rounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from paddleseg_lite.tensors import describe_output
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What is known of a case besides its rounds. `nb_file` is None where benchmark_bin converts by itself."""
+    """Everything known about a case besides its rounds. `nb_file` is None if benchmark_bin converts the model."""
 
     case: Case
     name: str
@@ -31,11 +31,11 @@ class Circumstances:
     nb_file: Path | None
     opt_version: str | None
     reference: Reference
-    words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def assemble(known: Circumstances, rounds: Sequence[Round], device: Device, runner: Runner) -> Result:
-    """The figures of all `rounds` together, judged."""
+    """Combine the figures of all `rounds` and judge whether they are valid."""
     case, measured = known.case, [one.measurement for one in rounds]
     last = measured[-1]
     agreement = compare(last.outputs, known.reference, case.precision, last.output_statistics)
@@ -64,7 +64,7 @@ def assemble(known: Circumstances, rounds: Sequence[Round], device: Device, runn
         agreement_note=agreement.note,
         valid=not reasons,
         invalid_reasons=reasons,
-        warnings=known.words + _words(known, rounds) + warnings(case, rounds),
+        warnings=known.notes + _notes(known, rounds) + warnings(case, rounds),
         **_conditions(known, rounds, device),
     )
 
@@ -110,12 +110,16 @@ def _state_row(one: Round, number: int) -> dict[str, Any]:
     return row
 
 
-def _words(known: Circumstances, rounds: Sequence[Round]) -> tuple[str, ...]:
-    """Of two versions (benchmark_bin prints a commit; what it carries was looked for before), and of too few runs."""
-    words, last, wanted = [], rounds[-1].measurement, known.settings.min_seconds
+def _notes(known: Circumstances, rounds: Sequence[Round]) -> tuple[str, ...]:
+    """Warnings: converter and runtime versions differ; fewer seconds measured than asked for.
+
+    benchmark_bin prints a commit instead of a version, so `Session` has checked its version before.
+    """
+    notes, last, asked_s = [], rounds[-1].measurement, known.settings.min_seconds
     if last.runtime == "paddlelite" and known.opt_version not in (None, last.runtime_version):
-        words.append(f"the model was made by opt {known.opt_version} and run by {last.runtime_version}")
+        notes.append(f"the model was made by opt {known.opt_version} and run by {last.runtime_version}")
     counted = sum(one.measurement.counted_s for one in rounds)
-    if counted < wanted:
-        words.append(f"{counted:.1f} s were counted in {len(rounds)} rounds, of {wanted:g} s asked for: more --repeats")
-    return tuple(words)
+    if counted < asked_s:
+        seconds = f"{counted:.1f} s were counted in {len(rounds)} rounds, of {asked_s:g} s asked for"
+        notes.append(f"{seconds}: more --repeats")
+    return tuple(notes)

@@ -1,13 +1,14 @@
-"""Latency of exported segmentation models under Paddle-Lite, with the conditions they were measured in.
+"""Measures the latency of exported segmentation models under Paddle-Lite, and records the conditions.
 
     python benchmark.py --benchmark_bin benchmark_bin --models_dir models_dir --input image1.txt   # a phone, over adb
     python benchmark.py --benchmark_bin host --models_dir models_dir --input image1.txt            # this machine
 
-Writes the text blocks benchmark_bin prints to --result_file; one JSON a case with every figure, the output
-tensors, results.md and results.csv to --json_dir; and a table to the screen.
+A case is one model with one precision and one number of threads. Writes text blocks like benchmark_bin's to
+--result_file; one JSON file per case with every figure, the output tensors, results.md and results.csv to
+--json_dir; and prints a table.
 
 Exit codes: 0 all valid · 2 usage · 4 data · 6 conversion · 7 device, measurement, or a result that is
-not valid · 130 interrupted. One failed model does not stop the others; the code is that of the first failure.
+not valid · 130 interrupted. A failed model does not stop the others; the first failure decides the exit code.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from paddleseg_lite.runner import PaddleliteRunner, Runner
 from paddleseg_lite.session import Options, Session
 
 PRECISIONS = ("fp32", "fp16", "int8")
-UNBOUND = 3  # the power mode that leaves threads where `taskset` put them
+UNBOUND = 3  # in this power mode Paddle-Lite does not move threads away from the cores `taskset` chose
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv`; returns the exit code."""
     args = _parser().parse_args(argv)
     if argv is None:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that a running child ends too
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that a running child is killed too
     try:
         return _run(args)
     except LiteError as error:
@@ -68,12 +69,12 @@ def _run(args: argparse.Namespace) -> int:
     if device.target == "x86" and "fp16" in args.precision:
         raise UsageError("--precision fp16: Paddle-Lite computes it on ARM only", "a phone with ARM v8.2 cores")
     options = Options(
-        args.input,
-        args.result_file,
-        json_dir,
-        Settings(
-            1, args.warmup, args.repeats, args.min_seconds, args.timeout, _power_mode(args), args.affinity,
-            backend=args.backend or "",
+        input_file=args.input,
+        result_file=args.result_file,
+        json_dir=json_dir,
+        settings=Settings(
+            warmup=args.warmup, repeats=args.repeats, min_seconds=args.min_seconds, timeout_s=args.timeout,
+            power_mode=_power_mode(args), affinity=args.affinity, backend=args.backend or "",
         ),
         rounds=args.rounds or (1 if on_host else 3),
         interleave=args.interleave,
@@ -103,12 +104,13 @@ def _open(args: argparse.Namespace, on_host: bool) -> tuple[Device, Runner]:
             "Paddle-Lite's benchmark_bin built for the phone (README.md says where it comes from)",
             "`host` in its place, which measures on this machine",
         )
-    phone = AdbDevice(Adb(find_adb(args.adb)), args.serial, args.remote_dir, args.timeout)
+    adb = Adb(find_adb(args.adb))
+    phone = AdbDevice(adb, serial=args.serial, remote_dir=args.remote_dir, timeout_s=args.timeout)
     return phone, BenchmarkBin(phone, Path(args.benchmark_bin))
 
 
 def exit_code(outcomes: Sequence[Result | Failure]) -> int:
-    """0 if every outcome is a valid result, else the code of the first that is not."""
+    """0 if every outcome is a valid result, else the exit code of the first failure."""
     for outcome in outcomes:
         if isinstance(outcome, Failure):
             return outcome.exit_code
@@ -118,7 +120,7 @@ def exit_code(outcomes: Sequence[Result | Failure]) -> int:
 
 
 def _check(args: argparse.Namespace, on_host: bool, optimize: str) -> None:
-    """Refuse what cannot work together, before anything is touched."""
+    """Refuse flags that cannot work together, before anything is written."""
     wheel = args.benchmark_bin in ("host", "-")
     if not on_host and wheel:
         raise UsageError("--device adb needs a program to run on the phone", "--benchmark_bin PATH")
@@ -139,7 +141,7 @@ def _power_mode(args: argparse.Namespace) -> int:
 
 
 def _check_backend(args: argparse.Namespace, optimize: str, cases: Sequence[Case]) -> None:
-    """A converted model has its kernels chosen already; a flag would only be printed."""
+    """Refuse --backend for a converted model: its kernels are chosen already, so the flag would have no effect."""
     if args.backend in (None, "arm", "x86"):
         return
     converted = [case.model_name for case in cases if case.nb_file or case.precision == "int8"]
@@ -173,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--result_file", type=Path, default=Path("test_result.txt"), help="text report (test_result.txt)")
     add("--json_dir", type=Path, help="JSON, .nb and output files (<result_file>_json)")
     add("--html", type=Path, help="also write a page with every model's distribution")
-    add("--input_shape", type=_count(1), nargs=4, help="N C H W, where no deploy.yaml gives a fixed one")
+    add("--input_shape", type=_count(1), nargs=4, help="N C H W, for models without a fixed shape in deploy.yaml")
     add("--threads", type=_list_of(_count(1)), default=(1,), help="such as 1 or 1,2,4 (1)")
     add("--precision", type=_list_of(_precision), default=("fp32",), help="such as fp32 or fp32,fp16,int8 (fp32)")
     add = parser.add_argument_group("where").add_argument
@@ -185,18 +187,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--backend", help="benchmark_bin's (arm or x86, as the phone)")
     add("--power_mode", type=int, choices=range(6), help="0 big cores, 1 little, 2 all, 3 none (0; 3 with --affinity)")
     add("--affinity", default="", help="big, little, all, or a mask such as 0xf0")
-    add("--optimize", choices=["host", "device"], help="who runs opt (device on a phone, else host)")
+    add("--optimize", choices=["host", "device"], help="where opt runs (device for a phone, else host)")
     add("--opt", help="the opt program, when not beside this Python or on PATH")
     add = parser.add_argument_group("how").add_argument
     add("--warmup", type=_count(0), default=20, help="runs before the counted ones (20)")
-    add("--repeats", type=_count(1), default=50, help="counted runs of a round, at least (50)")
-    add("--min_seconds", type=_seconds, default=0.0, help="go on until so much is counted (0)")
-    add("--rounds", type=_count(1), help="fresh processes a case (3 on a phone, 1 here)")
-    add("--interleave", action=either, default=True, help="A B A B, not A A B B")
+    add("--repeats", type=_count(1), default=50, help="counted runs per round, at least (50)")
+    add("--min_seconds", type=_seconds, default=0.0, help="seconds that the counted runs must take, at least (0)")
+    add("--rounds", type=_count(1), help="new processes per case (3 on a phone, 1 on this machine)")
+    add("--interleave", action=either, default=True, help="let models take turns: A B A B, not A A B B")
     add("--cool_down", type=_seconds, help="seconds a round may wait for a cool phone (300 on a phone)")
     add("--timeout", type=_seconds, default=600.0, help="seconds for one conversion or one round (600)")
-    add("--reconnect", type=_seconds, default=60.0, help="of these, to wait for a phone that went away (60)")
-    add("--resume", action="store_true", help="measure only what is missing in --json_dir")
+    add("--reconnect", type=_seconds, default=60.0, help="part of --timeout: seconds to wait for a lost phone (60)")
+    add("--resume", action="store_true", help="measure only the cases that are missing in --json_dir")
     add("--reference", choices=["auto", "none"], default="auto", help="compare with another runtime's output (auto)")
     return parser
 

@@ -1,7 +1,7 @@
 """Stage 4: Paddle-Lite's own benchmark_bin, on a phone or wherever a Device is.
 
-Its exit code is 0 after bad flags and a missing input. So a run counts only if its `avg` is there, the
-conditions it prints are those asked for, and its printed output statistics are those of the output it wrote.
+Its exit code is 0 even after bad flags or with a missing input. So a run counts only if it prints `avg`, if it prints
+the conditions that were asked for, and if its printed output statistics fit the output file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from paddleseg_lite.process import Deadline, Finished
 from paddleseg_lite.runner import Runner, last_words
 from paddleseg_lite.tensors import Tensor, decode_printed, to_text
 
-_LARGEST_PULL = 64 * 1024 * 1024  # bytes of text; above that only the printed statistics are compared
+_LARGEST_PULL = 64 * 1024 * 1024  # bytes of text; for a larger output only the printed statistics are compared
 _SYMPTOMS = (
     (r"no space left", DeviceFull, "free some space on the phone"),
     (r"read-only file system", DeviceReadOnly, "another --remote_dir"),
@@ -47,12 +47,12 @@ _SYMPTOMS = (
 
 
 class BenchmarkBin(Runner):
-    """`program` is the benchmark_bin built for the device; shared libraries beside it go along."""
+    """`program` is the benchmark_bin built for the device; shared libraries beside it are pushed too."""
 
     name = "benchmark_bin"
 
     def __init__(self, device: Device, program: Path) -> None:
-        """Raises DataError when `program` cannot be read."""
+        """Raises DataError if `program` cannot be read."""
         try:
             self._content = program.read_bytes()
             libraries = sorted(program.absolute().parent.glob("*.so"))
@@ -94,7 +94,7 @@ class BenchmarkBin(Runner):
             self.device.remove(output)
 
     def _check_threads(self, settings: Settings) -> None:
-        """Paddle-Lite takes fewer threads than asked for, and prints the number asked for."""
+        """Refuse too many threads: Paddle-Lite would use fewer, but print the number asked for."""
         cores = self.device.bound_cores(settings.power_mode, settings.affinity)
         if cores is not None and settings.threads > cores:
             where = f"--affinity {settings.affinity}" if settings.affinity else f"--power_mode {settings.power_mode}"
@@ -119,7 +119,7 @@ class BenchmarkBin(Runner):
         folder = f"{_safe(case.model_name)}-{case.content_hash()[:12]}"
         model = self.device.push(case.model_file, deadline, f"{folder}/model.pdmodel")
         params = self.device.push(case.param_file, deadline, f"{folder}/model.pdiparams")
-        # With a program, this names what it writes, and an older file there is deleted first.
+        # If benchmark_bin converts, it writes its .nb file under this name, and deletes an older file first.
         made = posixpath.join(posixpath.dirname(model), "opt.nb")
         return [f"--model_file={model}", f"--param_file={params}", f"--optimized_model_file={made}"]
 
@@ -133,7 +133,7 @@ class BenchmarkBin(Runner):
         return [f"--{name}={value}" for name, value in flags.items()]
 
     def _conditions(self, settings: Settings) -> dict[str, str]:
-        """The flags that it prints again."""
+        """The flags that benchmark_bin prints, so that they can be checked."""
         named = {
             "backend": settings.backend or self.device.target,
             "cpu_precision": "fp16" if settings.precision == "fp16" else "fp32",
@@ -151,12 +151,12 @@ class BenchmarkBin(Runner):
         tensor = self._output(case, entry, output, deadline, notes)
         times = entry.times_ms
         return Measurement(
-            times["init"],
-            times["first"],
-            (times["avg"],),
-            (tensor,) if tensor else (),
-            self.name,
-            entry.sections["Runtime"].get("benchmark_bin version", "unknown"),
+            init_ms=times["init"],
+            first_ms=times["first"],
+            series_ms=(times["avg"],),
+            outputs=(tensor,) if tensor else (),
+            runtime=self.name,
+            runtime_version=entry.sections["Runtime"].get("benchmark_bin version", "unknown"),
             runs=int(entry.sections["Runtime"]["repeats"]),
             min_ms=times["min"],
             max_ms=times["max"],
@@ -165,7 +165,7 @@ class BenchmarkBin(Runner):
         )
 
     def _output(self, case: Case, entry: LogEntry, output: str, deadline: Deadline, notes: list[str]) -> Tensor | None:
-        """Output 0 as the tool wrote it, checked against what it printed; None when it cannot be had."""
+        """Output 0 from the tool's file, checked against its printed statistics; None if it cannot be read."""
         if case.output_dtype == "int64" or entry.sections["Model"].get("output tensor num") != "1":
             notes.append("benchmark_bin writes one float32 or int32 output; this model's is not compared")
             return None
@@ -191,10 +191,10 @@ class BenchmarkBin(Runner):
 
 
 def check_run(name: str, finished: Finished, asked: dict[str, str]) -> LogEntry:
-    """The log entry of a run that can be believed; `asked` are flags that it prints.
+    """Check a run and return its log entry; `asked` are the flags that it must print.
 
     Raises:
-        LiteError: the kind of RunnerFailed (or DeviceFull, DeviceReadOnly) its words mean.
+        LiteError: the kind of RunnerFailed (or DeviceFull, DeviceReadOnly) that fits its output.
     """
     text = finished.stderr + "\n" + finished.stdout
     if finished.returncode != 0:

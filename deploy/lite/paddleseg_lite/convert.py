@@ -1,7 +1,7 @@
 """Stage 2: opt turns a Paddle program into an .nb file for one target.
 
-opt aborts on what it does not know and writes its reason to stderr, so success is: exit code 0 *and* a
-non-empty file. The file is made under a temporary name and renamed, so that none is left by a failure.
+opt aborts if it does not know an operator and writes the reason to stderr, so success means exit code 0 *and* a
+non-empty file. The file is written under a temporary name and then renamed, so that a failure leaves no file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def find_opt(named: str | None = None) -> Path:
     """The opt program: `named`, or paddle_lite_opt beside this Python, or on PATH.
 
     Raises:
-        UsageError: there is none, or the named one cannot be run.
+        UsageError: there is no opt, or `named` cannot be run.
     """
     if named:
         if not os.access(named, os.X_OK) or not os.path.isfile(named):
@@ -116,7 +116,7 @@ def _last_line(text: str) -> str:
 
 
 def nb_version(nb_file: Path) -> str | None:
-    """The version of the opt that made `nb_file`, which stands behind its first two bytes; None if none does."""
+    """The version of the opt that made `nb_file`, stored after the first two bytes; None if it is not there."""
     with nb_file.open("rb") as stream:
         head = stream.read(18)
     match = re.match(rb"[\w.+-]+(?=\0|$)", head[2:])

@@ -1,7 +1,7 @@
 """Stage 3: where a model is measured. One interface for a phone and for this machine.
 
-A device moves files and runs commands, and says what it is (`info`) and how it is at the moment (`state`).
-What is run there, and how its answer is read, is the runner's affair.
+A device moves files, runs commands, and reports its fixed properties (`info`) and its current condition (`state`).
+The runner decides which program to run and reads its output.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from paddleseg_lite.tensors import Tensor
 
 @dataclass(frozen=True)
 class Settings:
-    """How a model is run: `repeats` runs or more, `min_seconds` of them or more, all within `timeout_s`.
+    """How a model is run: at least `repeats` counted runs that take at least `min_seconds`, all within `timeout_s`.
 
-    `power_mode` is Paddle-Lite's (0 big cores, 1 little, 2 all, 3 unbound) and acts on ARM only; `affinity`
-    is a mask of cores, `big`, `little`, or empty.
+    `power_mode` is Paddle-Lite's (0 big cores, 1 little, 2 all, 3 unbound) and has an effect on ARM only.
+    `affinity` is a mask of cores, `big`, `little`, or empty.
     """
 
     threads: int = 1
@@ -36,11 +36,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one process measured, in milliseconds. `first_ms` is its very first run.
+    """The times of one process, in milliseconds. `first_ms` is the time of its very first run.
 
-    `series_ms` holds the counted runs in order, or, where the runtime prints no more, one number: the mean of
-    `runs` runs. `min_ms` and `max_ms` are of single runs in both cases. `cpu_per_wall` is the processor time
-    used per wall time over the series (1.0: one thread, undisturbed), None where the device cannot tell.
+    `series_ms` holds the counted runs in order. If the runtime prints only their mean, it holds this one number, and
+    `runs`, `min_ms` and `max_ms` (of single runs) must be given; otherwise they are computed from the series.
+    `cpu_per_wall` is processor time divided by wall time over the series (1.0: one thread, undisturbed), or None
+    if the device does not report it.
     """
 
     init_ms: float
@@ -70,10 +71,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class State:
-    """How the device is at one moment; None where it does not say.
+    """The device's condition at one moment; values that it does not report are None.
 
-    `temperature_c` is the hottest sensor near the processor, `thermal_status` Android's (0 none, 1 light, 2
-    moderate, …), `limits_khz` the highest allowed frequency by core, `facts` everything as text.
+    `temperature_c` is the hottest sensor near the processor, `thermal_status` is Android's (0 none, 1 light, 2
+    moderate, …), `limits_khz` is the highest allowed frequency per core, and `facts` holds everything as text.
     """
 
     temperature_c: float | None = None
@@ -87,9 +88,9 @@ class Device(ABC):
     """One place to measure on.
 
     Attributes:
-        name: as it stands in results: `host`, `adb`.
-        identity: tells this device from others of its kind.
-        target: what opt's `--valid_targets` must be.
+        name: the name used in results: `host`, `adb`.
+        identity: distinguishes this device from others of its kind.
+        target: the value for opt's `--valid_targets`.
     """
 
     name: str
@@ -102,47 +103,47 @@ class Device(ABC):
 
     @abstractmethod
     def state(self, deadline: Deadline | None = None) -> State:
-        """What may change between before and after: load, clock, temperature, battery."""
+        """Values that change during a run: load, clock, temperature, battery."""
 
     @abstractmethod
     def push(self, local: Path, deadline: Deadline, name: str = "", executable: bool = False) -> str:
-        """Bring a file there and return its path there; one that is there already stays. `name` may hold a folder."""
+        """Copy a file to the device unless it is there already; returns its path there. `name` may hold a folder."""
 
     @abstractmethod
     def pull(self, remote: str, local: Path, deadline: Deadline) -> None:
-        """Bring a file back, whole or not at all."""
+        """Copy a file from the device, completely or not at all."""
 
     @abstractmethod
     def run(self, command: list[str], deadline: Deadline, cwd: str = "", env: dict[str, str] | None = None) -> Finished:
-        """Run a program there; what it started ends with it when the deadline passes.
+        """Run a program on the device; it and its child processes are killed when the deadline passes.
 
         Raises:
-            DeviceTimeout, DeviceLost: it is not known how the program ended.
+            DeviceTimeout, DeviceLost: how the program ended is unknown.
         """
 
     @abstractmethod
     def remove(self, remote: str) -> None:
-        """Remove a file there; no error if there is none."""
+        """Remove a file on the device; a missing file is no error."""
 
     @abstractmethod
     def workplace(self) -> str:
-        """A folder there for what a runner writes."""
+        """A folder on the device for the files a runner writes."""
 
     @abstractmethod
     def alive(self, timeout_s: float) -> bool:
-        """True as soon as the device answers, False when it did not within `timeout_s` seconds."""
+        """True as soon as the device answers, False if it does not within `timeout_s` seconds."""
 
     @abstractmethod
     def affinity_mask(self, asked: str) -> int:
-        """The mask of cores that `big`, `little` or a number such as 0xf0 means here; 0 for all."""
+        """The mask of cores for `big`, `little` or a number such as 0xf0; 0 means all cores."""
 
     def bound_cores(self, power_mode: int, affinity: str) -> int | None:
-        """How many cores Paddle-Lite's threads may use under these settings; None where this is not known."""
+        """How many cores Paddle-Lite's threads may use under these settings; None if unknown."""
         return None
 
 
 def parse_mask(asked: str) -> int | None:
-    """A mask given as a number, 0 for `all` or nothing, None for a word."""
+    """A number as a mask; 0 for `all` or an empty text; None for any other word."""
     if asked in ("", "all"):
         return 0
     try:
@@ -152,10 +153,10 @@ def parse_mask(asked: str) -> int | None:
 
 
 def find_mask(asked: str, highest_khz: dict[int, int]) -> int:
-    """`big`: every core above the slowest cluster; `little`: the slowest cluster; both of `highest_khz` by core.
+    """`little` is the cores with the lowest of `highest_khz` (kHz per core), `big` all other cores.
 
     Raises:
-        DeviceError: the word is unknown, or the device does not tell its cores' frequencies.
+        DeviceError: the word is unknown, or the device does not report its cores' frequencies.
     """
     given = parse_mask(asked)
     if given is not None:

@@ -1,7 +1,7 @@
 """The failures this tool reports, each with the exit code of its kind.
 
 0 all valid · 2 usage · 4 data (models, input image) · 6 conversion by opt · 7 device or measurement.
-The name of the class stands in every message and in the report, so that a script can tell failures apart.
+Every message and the report contain the class's name, so that a script can tell failures apart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class LiteError(Exception):
     exit_code = 1
 
     def __init__(self, got: str, need: str = "", hint: str = "") -> None:
-        # What a broken link or program said may hold any bytes, and goes to terminals, CSV and HTML.
+        # The output of a broken link or program may hold any bytes, and is shown in terminals, CSV and HTML.
         got = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in got)
         self.got, self.need, self.hint = got, need, hint
         parts = [got]
@@ -88,7 +88,7 @@ class RunnerFailed(DeviceError):
 
 
 class MissingLibrary(RunnerFailed):
-    """The phone has not a shared library that benchmark_bin needs."""
+    """The phone lacks a shared library that benchmark_bin needs."""
 
 
 class WrongAbi(RunnerFailed):
@@ -96,24 +96,24 @@ class WrongAbi(RunnerFailed):
 
 
 class BadOutput(RunnerFailed):
-    """It ended well and printed something that is no measurement."""
+    """The program exited with code 0, but its output is not a measurement."""
 
 
 class TransientError(DeviceError):
-    """What may go right the next time: retried, within bounds."""
+    """A failure that may not happen again: the step is retried, a limited number of times."""
 
 
 class DeviceOffline(TransientError):
-    """adb knows the phone, which does not answer."""
+    """adb lists the phone, but the phone does not answer."""
 
 
 class DeviceLost(TransientError):
-    """The connection broke in the middle of something."""
+    """The connection broke during a command or a transfer."""
 
 
 class DeviceTimeout(TransientError):
-    """No answer before the deadline."""
+    """The device did not answer before the deadline."""
 
 
 class BrokenTransfer(TransientError):
-    """A file arrived with another size or hash than it left with."""
+    """The size or hash of a file changed during its transfer."""

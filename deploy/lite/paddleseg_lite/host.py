@@ -49,7 +49,7 @@ class HostDevice(Device):
         return State(facts={"load average": " ".join(f"{load:.2f}" for load in os.getloadavg())})
 
     def push(self, local: Path, deadline: Deadline, name: str = "", executable: bool = False) -> str:
-        """See `Device.push`; the file's own path, or a copy where it needs another name or permission."""
+        """See `Device.push`; returns the file's own path, or a copy's if it needs another name or permission."""
         if not name and not executable:
             return str(local.absolute())
         copied = Path(self._work.name) / (name or local.name)
@@ -69,7 +69,7 @@ class HostDevice(Device):
     def run(self, command: list[str], deadline: Deadline, cwd: str = "", env: dict[str, str] | None = None) -> Finished:
         """See `Device.run`."""
         program = ["env", "-C", cwd, *command] if cwd else command
-        finished = run_child(program, deadline.left(), env)
+        finished = run_child(program, deadline.seconds_left(), env)
         if finished.timed_out:
             raise DeviceTimeout(f"not done after {deadline.seconds:g} s", hint="a larger --timeout")
         return finished
@@ -97,7 +97,7 @@ class HostDevice(Device):
 
 
 def paddlelite_version() -> str | None:
-    """Of the wheel in this Python, None where there is none."""
+    """The version of the paddlelite wheel in this Python, None if it is not installed."""
     try:
         return importlib.metadata.version("paddlelite")
     except importlib.metadata.PackageNotFoundError:
@@ -105,13 +105,13 @@ def paddlelite_version() -> str | None:
 
 
 def check_threads(threads: int) -> None:
-    """DeviceError when this machine has fewer processors than `threads`."""
+    """Raises DeviceError if this machine has fewer processors than `threads`."""
     if threads > _cores():
         raise DeviceError(f"{threads} threads asked for", f"at most {_cores()} on this machine")
 
 
 def _cores() -> int:
-    """Those this process may use, where the system tells."""
+    """The processors this process may use, if the system reports them; else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

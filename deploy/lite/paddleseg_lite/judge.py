@@ -1,4 +1,4 @@
-"""Should this number be believed? What makes a result invalid, and what only deserves a word. Pure."""
+"""Decides which results are invalid and which only get a warning. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from paddleseg_lite.store import Round
 
 MOST_EXTRA_CPU = 0.15  # processors at work beyond the threads asked for
 LEAST_CPU = 0.9  # processors at work per thread; below this, other work got in the way
-STARVED = 0.75  # below this the figure is another one than what was asked for
+STARVED = 0.75  # processors at work per thread; below this, the case did not really run with so many threads
 LEAST_SERIES_MS = 100  # shorter series say nothing about processor time or drift
 WIDE_SPREAD = 1.25  # p90 over median
-THROTTLED = 1.10  # the end of a measurement over its beginning
-WARM_C = 2.0  # above the session's first temperature, a round should not start
-LOW_BATTERY = 20.0  # percent; below, phones slow down by themselves
+THROTTLED = 1.10  # time at the end of a measurement over time at its beginning
+WARM_C = 2.0  # a round should not start if the device is warmer by more than this than at the session's start
+LOW_BATTERY = 20.0  # percent; with less, many phones slow down
 
 
 def not_ready(state: State, base: State) -> str | None:
-    """Why a round should not start now; None when it may. `base` is the state the session began with."""
+    """The reason why a round should not start now, or None. `base` is the state at the session's start."""
     if state.thermal_status:
         return f"the phone reports thermal status {state.thermal_status}"
     if state.temperature_c is not None and base.temperature_c is not None:
@@ -34,7 +34,7 @@ def not_ready(state: State, base: State) -> str | None:
 
 
 def invalid_reasons(case: Case, rounds: Sequence[Round], agreement: Agreement) -> tuple[str, ...]:
-    """Why the figures must not be used; empty when they may."""
+    """The reasons why the figures must not be used; empty if they are valid."""
     measured = [one.measurement for one in rounds]
     reasons = [] if agreement.good else [agreement.note]
     last = measured[-1]
@@ -56,7 +56,7 @@ def invalid_reasons(case: Case, rounds: Sequence[Round], agreement: Agreement) -
 
 
 def throttling(rounds: Sequence[Round]) -> list[str]:
-    """Signs that the processor was slowed down while it was measured."""
+    """Signs that the processor was slowed down during the measurement."""
     signs = []
     for number, one in enumerate(rounds, 1):
         if one.after.thermal_status:
@@ -74,7 +74,7 @@ def throttling(rounds: Sequence[Round]) -> list[str]:
 
 
 def warnings(case: Case, rounds: Sequence[Round]) -> tuple[str, ...]:
-    """What a reader of the figures should know; they stay valid."""
+    """Warnings for the reader of valid figures."""
     measured = [one.measurement for one in rounds]
     words = list(measured[-1].notes)
     series = [time for m in measured for time in m.series_ms]
@@ -94,19 +94,19 @@ def warnings(case: Case, rounds: Sequence[Round]) -> tuple[str, ...]:
 
 
 def _differ(one: Measurement, other: Measurement) -> bool:
-    """Printed means of outputs that stayed on the device, up to their six digits."""
+    """True if the printed statistics differ by more than their six digits allow (for outputs left on the device)."""
     pairs = zip(one.output_statistics, other.output_statistics)
     return any(a is not None and b is not None and abs(a - b) > 1e-4 * max(abs(a), abs(b), 1e-6) for a, b in pairs)
 
 
 def _lowered(before: State, after: State) -> str:
-    """The cores that may run less fast than before; one that is off says nothing."""
+    """The cores whose frequency limit is lower than before; a core that is off reports none and is skipped."""
     pairs = ((core, khz, after.limits_khz.get(core, khz)) for core, khz in before.limits_khz.items())
     return ", ".join(f"cpu{core} {now} of {khz} kHz" for core, khz, now in pairs if now < khz)
 
 
 def _drift(series: Sequence[float]) -> float:
-    """Median of the last quarter over that of the first; 1 for a series too short to tell."""
+    """Median of the last quarter over median of the first quarter; 1 if the series is too short."""
     quarter = len(series) // 4
     if quarter < 2 or sum(series) < LEAST_SERIES_MS:
         return 1.0
@@ -114,5 +114,5 @@ def _drift(series: Sequence[float]) -> float:
 
 
 def _processors(measured: Sequence[Measurement]) -> list[float]:
-    """Processors at work in each round that lasted long enough to tell."""
+    """The processors at work, of each round that lasted long enough to measure them."""
     return [m.cpu_per_wall for m in measured if m.cpu_per_wall is not None and sum(m.series_ms) >= LEAST_SERIES_MS]

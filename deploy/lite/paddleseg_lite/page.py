@@ -1,4 +1,4 @@
-"""The results as one HTML file without any other: a table, and every model's distribution as inline SVG."""
+"""Writes the results as a single HTML file: a table, and every model's distribution as inline SVG."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SHARED = ("Brand", "Model", "SoC", "Host CPU", "Cores", "Android Version", "And
 
 
 def html_page(outcomes: Sequence[Result | Failure]) -> str:
-    """A whole document; it loads nothing and runs no script."""
+    """The complete document; it loads no other file and runs no script."""
     results = [one for one in outcomes if isinstance(one, Result)]
     failures = [one for one in outcomes if isinstance(one, Failure)]
     valid = sum(one.valid for one in results)
@@ -110,7 +110,7 @@ def _note(results: Sequence[Result]) -> str:
 
 def _picture(results: Sequence[Result]) -> str:
     most = max(one.median_ms for one in results) * 1.02
-    # A single slow run must not press all the others together: what lies beyond is drawn at the edge.
+    # A single slow run must not squeeze the others together: values beyond the axis are drawn at its edge.
     wide = max(percentile([abs(v / one.median_ms - 1) for v in one.series_ms], 95) for one in results)
     wide = max(0.02, wide * 1.1)
     height = _ROW * len(results) + 34

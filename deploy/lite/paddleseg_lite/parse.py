@@ -1,4 +1,4 @@
-"""benchmark_bin's printed blocks back to numbers and facts. Pure: text in, values out.
+"""Reads numbers and facts from the blocks that benchmark_bin prints. Pure functions.
 
 The tool exits 0 even on missing files, so a run counts only if its `avg` is there: see `LogEntry.complete`.
 """
@@ -58,15 +58,15 @@ class LogEntry:
 
     @property
     def complete(self) -> bool:
-        """True if a run was measured: init, first, min, max and avg are there, finite and above zero."""
+        """True if a run was measured: init, first, min, max and avg exist, are finite and above zero."""
         wanted = (self.times_ms.get(name, math.nan) for name in ("init", "first", "min", "max", "avg"))
         return all(math.isfinite(value) and value > 0 for value in wanted)
 
     def _statistic(self, name: str) -> float | None:
         model = self.sections.get("Model", {})
         value = _float(model.get(f"output tensor 0 {name}"))
-        told = "output tensor 0 dtype" in model  # our own report: already in labels
-        return value if value is None or told else decode_label(value)
+        is_decoded = "output tensor 0 dtype" in model  # our own report: already in labels
+        return value if value is None or is_decoded else decode_label(value)
 
 
 def decode_label(value: float) -> float:

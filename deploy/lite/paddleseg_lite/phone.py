@@ -1,7 +1,7 @@
 """An Android phone over adb as a device.
 
-Files go to a name by their content, so that a second session finds them there; a name is only ever given to a
-file whose size and hash were read back from the phone.
+A file's name on the phone is made from its content, so that a second session finds it there. A file gets its final
+name only after its size and hash were read back from the phone.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from paddleseg_lite.process import Deadline, Finished
 from paddleseg_lite.vitals import INFO_SCRIPT, STATE_SCRIPT, highest_frequencies, parse_info, parse_state
 
 _TARGETS = {"arm64-v8a": "arm", "armeabi-v7a": "arm", "x86_64": "x86", "x86": "x86"}
-_STEP_S = 60.0  # a script that only looks
-# The first of these that the phone has; old ones have md5sum only.
+_STEP_S = 60.0  # for a short script
+# The first program that the phone has is used; old phones have md5sum only.
 _HASHES = (("sha256sum", "sha256"), ("sha1sum", "sha1"), ("md5sum", "md5"))
 DEFAULT_DIR = "/data/local/tmp/paddleseg_lite"
 
 
 class AdbDevice(Device):
-    """One phone. `timeout_s` bounds what belongs to no round: connecting, facts, the state between rounds."""
+    """One phone. `timeout_s` limits the steps outside of rounds: connecting, reading facts and state."""
 
     name = "adb"
 
     def __init__(self, adb: Adb, serial: str | None, remote_dir: str, timeout_s: float) -> None:
-        """Connect; raises the DeviceError that says why this cannot be."""
+        """Connect to the phone. Raises DeviceError with the reason if this fails."""
         if not posixpath.isabs(remote_dir) or posixpath.normpath(remote_dir).count("/") < 2:
             raise UsageError(f"--remote_dir {remote_dir}", f"a folder of its own, such as {DEFAULT_DIR}")
         self.adb, self.remote_dir, self.timeout_s = adb, posixpath.normpath(remote_dir), timeout_s
@@ -67,7 +67,7 @@ class AdbDevice(Device):
         return parse_state(self._retrying(lambda: self._look(STATE_SCRIPT, deadline), deadline))
 
     def push(self, local: Path, deadline: Deadline, name: str = "", executable: bool = False) -> str:
-        """See `Device.push`. Without a name, the file is called by the start of its SHA-256."""
+        """See `Device.push`. Without `name`, the start of the file's SHA-256 is its name."""
         content = local.read_bytes()
         remote = f"{self.remote_dir}/{name or hashlib.sha256(content).hexdigest()[:16] + local.suffix}"
         wanted = self._fingerprint_of(content)
@@ -93,7 +93,7 @@ class AdbDevice(Device):
             raise
 
     def pull(self, remote: str, local: Path, deadline: Deadline) -> None:
-        """See `Device.pull`; the local file appears only when its hash is that of the phone's."""
+        """See `Device.pull`; the local file appears only if its hash equals the phone's."""
         wanted = self._fingerprint(remote, deadline)
         temporary = local.with_name(f".{local.name}-{secrets.token_hex(4)}")
         try:
@@ -107,10 +107,10 @@ class AdbDevice(Device):
                 temporary.unlink()
 
     def run(self, command: list[str], deadline: Deadline, cwd: str = "", env: dict[str, str] | None = None) -> Finished:
-        """See `Device.run`. The process id is written down, so that a program without an answer can be ended.
+        """See `Device.run`. The process id is written to a file, so that a program that hangs can be killed.
 
-        Where a connection breaks, adbd ends the shell and not what runs in it. So whatever is left of an earlier run is
-        ended first: it would be timed along.
+        After a lost connection the old program keeps running on the phone and would slow the next measurement, so it is
+        killed first.
         """
         mark = f"{self.remote_dir}/.pid-{secrets.token_hex(4)}"
         where = f"cd {shlex.quote(cwd)} || exit 125\n" if cwd else ""
@@ -126,7 +126,7 @@ class AdbDevice(Device):
             raise
 
     def _end_script(self) -> str:
-        """Ends the programs of this folder that are written down as running; a number may be another's by now."""
+        """Kills programs of this folder that still run; checks the command line, as process ids are used again."""
         is_ours = f"grep -q {shlex.quote(self.remote_dir)} /proc/$p/cmdline"
         each = f"p=$(cat $f) && {is_ours} && kill -9 $p; rm -f $f"
         return f"for f in {self.remote_dir}/.pid-*; do {each}; done 2>/dev/null"
@@ -142,18 +142,18 @@ class AdbDevice(Device):
         return self.remote_dir
 
     def alive(self, timeout_s: float) -> bool:
-        """See `Device.alive`; a phone on the network is dialled again."""
+        """See `Device.alive`; reconnects a phone on the network."""
         deadline = Deadline(timeout_s)
         while True:
             try:
                 self.adb.choose(self.adb.serial, deadline)
-                self.adb.shell("true", Deadline(deadline.left(5)))
+                self.adb.shell("true", Deadline(deadline.seconds_left(5)))
                 return True
             except DeviceError:
                 if deadline.passed():
                     return False
-                self.adb.reconnect(Deadline(deadline.left(5)))
-                time.sleep(deadline.left(0.5))
+                self.adb.reconnect(Deadline(deadline.seconds_left(5)))
+                time.sleep(deadline.seconds_left(0.5))
 
     def affinity_mask(self, asked: str) -> int:
         """See `Device.affinity_mask`."""
@@ -166,18 +166,18 @@ class AdbDevice(Device):
         return bin(mask).count("1") or None
 
     def _look(self, script: str, deadline: Deadline) -> str:
-        """stdout of a script whose single commands may fail; complete, or an error."""
-        return self.adb.shell(f"exec 2>/dev/null\n{script}", Deadline(deadline.left(_STEP_S))).stdout
+        """stdout of a script whose commands may fail; raises an error if stdout is incomplete."""
+        return self.adb.shell(f"exec 2>/dev/null\n{script}", Deadline(deadline.seconds_left(_STEP_S))).stdout
 
     def _ask(self, script: str, deadline: Deadline, complaint: str) -> str:
         """stdout of a script that must succeed."""
-        done = self.adb.shell(script, Deadline(deadline.left(_STEP_S)))
+        done = self.adb.shell(script, Deadline(deadline.seconds_left(_STEP_S)))
         if done.returncode != 0:
             raise _refused(f"{self.adb.serial}: {complaint}", done)
         return done.stdout
 
     def _prepare(self, deadline: Deadline) -> tuple[str, str]:
-        """Make the folder, and find the phone's program for hashes and hashlib's name of it."""
+        """Make the folder; returns the phone's hash program and hashlib's name for its hash."""
         made = f"cannot make {self.remote_dir} or write there"
         self._ask(f"mkdir -p {shlex.quote(self.remote_dir)} && cd {shlex.quote(self.remote_dir)} && "
                   "echo 1 > .writable && rm .writable", deadline, made)  # fmt: skip
@@ -190,10 +190,10 @@ class AdbDevice(Device):
         return known
 
     def _fingerprint(self, remote: str, deadline: Deadline) -> tuple[int, str] | None:
-        """Size and hash as the phone reads them, None if there is no such file."""
+        """Size and hash of a file on the phone, None if it does not exist."""
         name = shlex.quote(remote)
         done = self.adb.shell(
-            f"[ -f {name} ] || exit 44\nwc -c < {name} && {self._hash[0]} < {name}", Deadline(deadline.left())
+            f"[ -f {name} ] || exit 44\nwc -c < {name} && {self._hash[0]} < {name}", Deadline(deadline.seconds_left())
         )
         if done.returncode == 44:
             return None
@@ -209,31 +209,31 @@ class AdbDevice(Device):
         self._quietly(f"rm -f {shlex.quote(remote)}")
 
     def _quietly(self, script: str) -> None:
-        """Tidy up where the phone still answers; what led here is the error to report."""
+        """Clean up if the phone still answers; ignore errors, since the caller reports an earlier one."""
         try:
             self.adb.shell(script, Deadline(0.9))
         except LiteError:
             return
 
     def _retrying(self, step, deadline: Deadline):
-        """Up to three tries of something that changes nothing, within `deadline`."""
+        """Try a step that changes nothing up to three times, within `deadline`."""
         for attempt in range(3):
             try:
                 return step()
             except TransientError:
-                if attempt == 2 or not self.alive(deadline.left(2)) or deadline.passed():
+                if attempt == 2 or not self.alive(deadline.seconds_left(2)) or deadline.passed():
                     raise
         raise AssertionError("unreachable")
 
 
 def _refused(complaint: str, done: Finished) -> DeviceError:
-    said = " ".join((done.stderr + " " + done.stdout).split())[-300:]
-    lower = said.lower()
+    message = " ".join((done.stderr + " " + done.stdout).split())[-300:]
+    lower = message.lower()
     if "no space left" in lower:
-        return DeviceFull(f"{complaint}: {said}", hint="free some space on the phone, or another --remote_dir")
+        return DeviceFull(f"{complaint}: {message}", hint="free some space on the phone, or another --remote_dir")
     if "read-only" in lower or "permission denied" in lower or "not permitted" in lower:
-        return DeviceReadOnly(f"{complaint}: {said}", hint=f"--remote_dir {DEFAULT_DIR}")
-    return DeviceError(f"{complaint} ({done.cause()}): {said}")
+        return DeviceReadOnly(f"{complaint}: {message}", hint=f"--remote_dir {DEFAULT_DIR}")
+    return DeviceError(f"{complaint} ({done.cause()}): {message}")
 
 
 def _not_whole(what: object, arrived: object, wanted: object) -> BrokenTransfer:

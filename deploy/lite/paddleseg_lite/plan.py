@@ -1,4 +1,4 @@
-"""Stage 1: which models lie in `models_dir`, and what each needs to run."""
+"""Stage 1: finds the models in `models_dir` and the settings that each needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODEL_FILE = "model.pdmodel"
 PARAM_FILES = ("model.pdiparams", "mdoel.pdiparams")  # the second is the published example's misspelling
 AS_CONVERTED = "as converted"
 EXPECTED_TREE = """models_dir
-      ├── pp_mobileseg_base        one folder a model, as tools/export.py writes it
+      ├── pp_mobileseg_base        one folder per model, as tools/export.py writes it
       │   ├── model.pdmodel
       │   ├── model.pdiparams
       │   └── deploy.yaml
@@ -23,10 +23,10 @@ EXPECTED_TREE = """models_dir
 
 @dataclass(frozen=True)
 class Case:
-    """One model under one setting. What is converted already has the precision `AS_CONVERTED`, whatever is asked for.
+    """One model with one precision and number of threads. A converted model's precision is always `AS_CONVERTED`.
 
-    `model_file`/`param_file` name a Paddle program, or `nb_file` a converted one; the rest is what
-    deploy.yaml says, None where it says nothing. `input_shape` is NCHW.
+    Either `model_file` and `param_file` name a Paddle program, or `nb_file` names a converted one. The other values
+    come from deploy.yaml and are None if it lacks them. `input_shape` is NCHW.
     """
 
     model_name: str
@@ -41,12 +41,12 @@ class Case:
     precision: str = "fp32"
 
     def key(self, target: str) -> str:
-        """The name its files carry, `<model>-<target>-t<threads>`."""
+        """The name of its files, `<model>-<target>-t<threads>`."""
         suffix = "" if self.precision in ("fp32", AS_CONVERTED) else f"-{self.precision}"
         return f"{self.model_name}-{target}-t{self.threads}{suffix}"
 
     def content_hash(self) -> str:
-        """SHA-256 over the model's files: the same model in another place is the same."""
+        """SHA-256 of the content of the model's files; their place does not matter."""
         digest = hashlib.sha256()
         for path in (self.model_file, self.param_file, self.nb_file):
             digest.update(b"-" if path is None else hashlib.sha256(path.read_bytes()).digest())
@@ -61,10 +61,10 @@ def find_cases(
 ) -> list[Case]:
     """Every model of `models_dir`, by name, once for each precision and number of threads.
 
-    `input_shape` stands in for a shape no deploy.yaml gives, or gives as variable.
+    `input_shape` is used for models whose deploy.yaml has no shape or a variable one.
 
     Raises:
-        DataError: no such folder, nothing usable in it, or two models of one name.
+        DataError: the folder is missing, it has no usable model, or two models have the same name.
     """
     if not models_dir.is_dir():
         raise DataError(f"{models_dir}: no such folder", EXPECTED_TREE)

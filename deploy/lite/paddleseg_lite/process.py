@@ -1,7 +1,7 @@
 """Child processes with a deadline.
 
-opt and the runtime abort (SIGABRT) on bad input instead of raising, and adb waits for ever, so all of them only
-ever run as children: in a session of their own, which is killed as a whole when the deadline passes.
+opt and the runtime abort (SIGABRT) on bad input instead of raising, and adb can wait for ever. Each of them therefore
+runs as a child process in its own session, and the whole session is killed when the deadline passes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Finished:
-    """What a child left. `returncode` is negative for a signal, None when it was killed at the deadline."""
+    """The result of a child process. `returncode` is negative for a signal, None if it was killed at the deadline."""
 
     command: tuple[str, ...]
     returncode: int | None
@@ -54,20 +54,20 @@ class Deadline:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
-    def left(self, most: float | None = None) -> float:
-        """Seconds left, at most `most`, never below 0.05: a call with no time still fails by its own rules."""
-        left = max(self._end - time.monotonic(), 0.05)
-        return left if most is None else min(left, most)
+    def seconds_left(self, most: float | None = None) -> float:
+        """At most `most`, and never below 0.05 s, so that a call without time left still raises its timeout error."""
+        seconds_left = max(self._end - time.monotonic(), 0.05)
+        return seconds_left if most is None else min(seconds_left, most)
 
     def pause(self, step: Callable[[], T]) -> T:
-        """What `step` returns; the time it takes is not counted."""
+        """Call `step` and return its result; its time is not counted."""
         start = time.monotonic()
         result = step()
         self._end += time.monotonic() - start
         return result
 
     def passed(self) -> bool:
-        """True when nothing is left."""
+        """True when no time is left."""
         return time.monotonic() >= self._end
 
 

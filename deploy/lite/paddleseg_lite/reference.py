@@ -27,7 +27,7 @@ PACKAGE = "paddleseg_ext_runtime"
 LEAST_EQUAL = 0.999  # of the pixels of an integer output
 MOST_DEVIATION = 1e-2  # largest difference of a float output, in standard deviations of the reference
 # Against fp32, fp16 changes some labels; a wrong kernel changes most. What weights of 8 bits change depends on the
-# weights alone (random ones: up to 80 % of the labels), so against fp32 they are compared but not judged.
+# weights alone (random weights: up to 80 % of the labels), so they are compared with fp32 but not judged.
 LEAST_EQUAL_FP16, MOST_DEVIATION_FP16 = 0.80, 1.0
 
 
@@ -62,7 +62,7 @@ def find_runner() -> Path | None:
 
 
 def compute_reference(case: Case, tensor: Tensor, on_phone: bool, opt: str | None, timeout_s: float) -> Reference:
-    """The best reference this machine can give. Never raises for one that cannot be had."""
+    """The best reference this machine can compute. If there is none, the result says why; it does not raise."""
     if case.model_file is None or case.param_file is None:
         return Reference(None, "no Paddle program beside the .nb file to compare with")
     if on_phone and paddlelite_version():
@@ -75,7 +75,7 @@ def _by_lite(case: Case, tensor: Tensor, opt: str | None, timeout_s: float) -> R
         host = HostDevice()
         with tempfile.TemporaryDirectory(prefix="reference-") as work:
             nb_file = Path(work) / "reference.nb"
-            # Weights of 8 bits are computed with in fp32 on both sides, so they can be held to the same measure.
+            # With 8 bit weights both sides compute in fp32, so the same limits apply.
             precision = "int8" if case.precision == "int8" else "fp32"
             convert(case.model_file, case.param_file, nb_file, host.target, find_opt(opt), timeout_s, precision)
             once = Settings(threads=1, warmup=0, repeats=1)
@@ -113,7 +113,7 @@ def compare(
     precision: str = "fp32",
     printed: tuple[float | None, float | None] = (None, None),
 ) -> Agreement:
-    """How well `outputs` agree with `reference`; of several outputs the worst one.
+    """How well `outputs` agree with `reference`; if there are several outputs, the worst one counts.
 
     `printed` is benchmark_bin's mean and deviation of output 0, which stand in for an output left on the device.
     """

@@ -23,7 +23,7 @@ _CSV = (
 
 
 def write_texts(outcomes: Sequence[Result | Failure], result_file: Path, folder: Path, html: Path | None) -> None:
-    """The text report, `results.md` and `results.csv` in `folder`, and the page if asked for."""
+    """The text report, `results.md` and `results.csv` in `folder`, and, if asked for, the page."""
     blocks = (failure_block(one) if isinstance(one, Failure) else text_block(one) for one in outcomes)
     write_atomically(result_file, "\n".join(blocks))
     write_atomically(folder / "results.md", markdown_table(outcomes))
@@ -54,13 +54,13 @@ def text_block(result: Result) -> str:
 
 
 def failure_block(failure: Failure) -> str:
-    """The place of a case that gave no number: its name, and why."""
+    """The block of a failed case: its name and the reason."""
     head = f"{RULE[0]}Model={failure.model} Threads={failure.threads}{RULE[1]}"
     return f"{head}\nFAILED (exit code {failure.exit_code}, {failure.kind}): {failure.message}\n"
 
 
 def markdown_table(outcomes: Sequence[Result | Failure]) -> str:
-    """One row a case; `× first` compares medians with the first valid result."""
+    """One row per case; `× first` compares medians with the first valid result."""
     head = "model|output op|precision|threads|init|first|min|median|mean|p90|max|std"
     head += "|× first|labels|agreement|valid"
     names = head.split("|")
@@ -71,7 +71,7 @@ def markdown_table(outcomes: Sequence[Result | Failure]) -> str:
 
 
 def csv_table(outcomes: Sequence[Result | Failure]) -> str:
-    """One row a result, one column a field; failures have a model, a message and no numbers."""
+    """One row per result, one column per field; failures have a model, a message and no numbers."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*_CSV, "labels", "invalid_reasons", "failure"])

@@ -1,4 +1,4 @@
-"""One measured case with its conditions: frozen, units in the names, JSON both ways."""
+"""The result of one case with its conditions; it can be written to JSON and read again."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Result:
-    """All times in milliseconds. `key` is a hash of model, input and conditions: equal keys ask the same question.
+    """All times are in milliseconds. `key` is a hash of model, input and conditions.
 
-    `series_ms` holds what was counted, in order, each value the mean of `runs_per_value` runs (1: single runs;
-    benchmark_bin prints one mean a process); `median_ms`, `p90_ms` (interpolated) and `std_ms` (the sample's) are
-    of these values, `min_ms` and `max_ms` of single runs always. `init_ms` and `first_ms` are medians over the
-    rounds (each a fresh process). `agreement` and `agreement_kind` are `reference.Agreement`'s. `states` has a
-    line before and after each round; `state_before` and `state_after` are the first and the last whole.
+    `series_ms` holds the counted values in order. Each value is the mean of `runs_per_value` runs (1: single runs;
+    benchmark_bin prints one mean per process). `median_ms`, `p90_ms` (interpolated) and `std_ms` (the sample's) are
+    computed from these values, but `min_ms` and `max_ms` are always those of single runs. `init_ms` and `first_ms` are
+    medians over the rounds (each round is a new process). `agreement` and `agreement_kind` are those of
+    `reference.Agreement`. `states` has one row per round; `state_before` is the complete state before the first
+    round, `state_after` the one after the last.
     """
 
     key: str
@@ -125,7 +126,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Failure:
-    """A case that gave no number: the message, exit code and class of what stopped it."""
+    """A case without a measurement: the message, exit code and class of its error."""
 
     model: str
     threads: int
@@ -136,12 +137,12 @@ class Failure:
 
 
 def first_valid(outcomes: Sequence[Result | Failure]) -> Result | None:
-    """What the others are compared with in a table."""
+    """The first valid result, with which a table compares the others."""
     return next((one for one in outcomes if isinstance(one, Result) and one.valid), None)
 
 
 def ratio(result: Result, base: Result | None) -> str:
-    """`result`'s median over `base`'s; only of use when both were measured in one run."""
+    """`result`'s median over `base`'s; only meaningful if both were measured in one run."""
     return f"{result.median_ms / base.median_ms:.2f}" if base else ""
 
 
@@ -167,7 +168,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path` by `content` in one step: neither a reader nor an interruption sees half of it."""
+    """Replace `path` by `content` in one step: so that no reader and no interruption leaves half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = content.encode("utf-8") if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)

@@ -1,6 +1,6 @@
-"""Stage 4: how one process measures one model on a device. Here: the interface, and the paddlelite wheel.
+"""Stage 4: how one process measures one model on a device.
 
-The other runner, Paddle-Lite's own benchmark_bin, is in `benchmark_bin.py`.
+This file has the interface and the runner for the paddlelite wheel; `benchmark_bin.py` has the other runner.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Runner(ABC):
     """One way to measure on `device`.
 
     Attributes:
-        name: as it stands in results.
-        fingerprint: changes when the program does.
+        name: the name used in results.
+        fingerprint: a text that changes if the program changes.
     """
 
     name: str
@@ -37,21 +37,21 @@ class Runner(ABC):
     def measure_case(
         self, case: Case, nb_file: Path | None, input_file: Path, tensor: Tensor, settings: Settings, deadline: Deadline
     ) -> Measurement:
-        """Run `nb_file`, or without one `case`'s program, in one fresh process on `tensor`.
+        """Run `nb_file`, or the program of `case` if None, on `tensor` in one new process.
 
         Raises:
-            DeviceError: it crashed, gave no answer in time, or its answer is incomplete.
+            DeviceError: the process crashed, took too long, or its answer is incomplete.
         """
 
 
 class PaddleliteRunner(Runner):
-    """The paddlelite wheel of this Python, in a child running `run_paddlelite.py` on this machine."""
+    """The paddlelite wheel of this Python: a child process on this machine runs `run_paddlelite.py`."""
 
     name = "paddlelite"
     _script = Path(__file__).with_name("run_paddlelite.py")
 
     def __init__(self, device: Device) -> None:
-        """Raises DeviceError where the wheel is missing."""
+        """Raises DeviceError if the wheel is missing."""
         self.device, self.fingerprint = device, require_paddlelite()
 
     def measure_case(
@@ -86,13 +86,13 @@ class PaddleliteRunner(Runner):
             report = json.loads((work / "measurement.json").read_text(encoding="utf-8"))
             outputs = tuple(read_npy(work / name) for name in report["outputs"])
             return Measurement(
-                report["init_ms"],
-                report["first_ms"],
-                tuple(report["series_ms"]),
-                outputs,
-                self.name,
-                report["runtime_version"],
-                report["cpu_per_wall"],
+                init_ms=report["init_ms"],
+                first_ms=report["first_ms"],
+                series_ms=tuple(report["series_ms"]),
+                outputs=outputs,
+                runtime=self.name,
+                runtime_version=report["runtime_version"],
+                cpu_per_wall=report["cpu_per_wall"],
             )
         except (OSError, ValueError, KeyError, DataError) as error:
             raise RunnerFailed(f"{nb_file}: no complete answer from its process ({error!r})") from error

@@ -1,7 +1,7 @@
-"""One session: prepare every case, measure them in rounds, keep what is known after each measurement.
+"""One session: prepare every case, measure the cases in rounds, and store the results after each measurement.
 
-A case that fails is set aside with its reason and the others go on, unless the device itself is gone: then the
-session ends, and a later one with --resume measures what is missing.
+A failed case is recorded with its reason, and the other cases continue. If the device is lost, the session ends;
+a later session with --resume measures the missing cases.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from paddleseg_lite.runner import Runner
 from paddleseg_lite.store import Round, Store
 from paddleseg_lite.tensors import Tensor, read_input
 
-TRIES = 3  # of one round, when what stopped it may pass
-MOST_ROUNDS = 20  # of one case, when --min_seconds asks for more than --rounds do
+TRIES = 3  # per round, after a TransientError
+MOST_ROUNDS = 20  # per case, if --rounds processes take less than --min_seconds
 _GATE_STEP_S = 5.0
-_GONE_S = 3.0  # a phone that answers nothing for so long after an error is gone
+_GONE_S = 3.0  # a phone counts as lost if it does not answer for so many seconds after an error
 
 
 @dataclass(frozen=True)
 class Options:
-    """What holds for every case. `settings.threads` and `.precision` are replaced by each case's own.
+    """Options of all cases; each case sets its own `settings.threads` and `settings.precision`.
 
-    `cool_down_s` is how long a round may wait for a cool device, `reconnect_s` for one that went away.
+    A round may wait `cool_down_s` seconds for the device to cool, and `reconnect_s` seconds for a lost device.
     """
 
     input_file: Path
@@ -58,7 +58,7 @@ class Options:
 
 @dataclass
 class Prepared:
-    """A case ready to be measured, and what was measured of it so far."""
+    """A case ready to be measured, and its finished rounds."""
 
     known: Circumstances
     tensor: Tensor
@@ -66,7 +66,7 @@ class Prepared:
 
 
 class Session:
-    """Runs cases on one device. `outcomes` holds a Result or Failure by case name."""
+    """Runs cases on one device. `outcomes` maps each case's name to its Result or Failure."""
 
     def __init__(self, device: Device, runner: Runner, options: Options, say: Callable[[str], None] = print) -> None:
         self.device, self.runner, self.options, self.say = device, runner, options, say
@@ -78,10 +78,14 @@ class Session:
         self._references: dict[str, Reference] = {}
 
     def run(self, cases: Sequence[Case]) -> list[Result | Failure]:
-        """Measure all `cases`; the result file and the JSON files are up to date after each measurement.
+        """Measure all `cases`.
+
+        1. Prepare each case: take a stored result (--resume), else read its input, convert it, compute its reference.
+        2. Measure the prepared cases in turns, one round (a new process) at a time, and store each round.
+        3. When a case has all its rounds, assemble and judge its result, and write all result files again.
 
         Raises:
-            DeviceError: the device went away and did not come back; what was measured before is kept.
+            DeviceError: the device was lost and did not come back; earlier measurements are stored.
         """
         self._names = [case.key(self.device.target) for case in cases]
         ready = []
@@ -98,9 +102,9 @@ class Session:
         return [self.outcomes[name] for name in self._names]
 
     def _order(self, ready: list[Prepared]) -> Iterator[tuple[int, Prepared]]:
-        """(round, case) until every case has its rounds: a case that is whole is in `outcomes`."""
+        """Pairs (round, case), up to the largest number of rounds; `run` skips cases that are finished."""
         rounds = range(max(MOST_ROUNDS, self.options.rounds))
-        if self.options.interleave:  # A B C A B C: what drifts on the device meets all models alike
+        if self.options.interleave:  # A B C A B C: a slow change of the device affects all models alike
             pairs = ((number, prepared) for number in rounds for prepared in ready)
         else:
             pairs = ((number, prepared) for prepared in ready for number in rounds)
@@ -111,7 +115,12 @@ class Session:
             return step()
         except LiteError as error:
             self.outcomes[name] = Failure(
-                case.model_name, case.threads, str(error), error.exit_code, error.kind, case.precision
+                model=case.model_name,
+                threads=case.threads,
+                message=str(error),
+                exit_code=error.exit_code,
+                kind=error.kind,
+                precision=case.precision,
             )
             self.store.set_aside(name, self._key(case))
             self._write()
@@ -139,21 +148,31 @@ class Session:
             self.store.forget_rounds(name)
         shape = case.input_shape
         tensor = self._inputs.get(shape) or self._inputs.setdefault(shape, read_input(self.options.input_file, shape))
-        nb_file, words = case.nb_file, ()
+        nb_file, notes = case.nb_file, ()
         if nb_file is None and (self.options.optimize == "host" or case.precision == "int8"):
             nb_file = self._convert(case, key)
         made_by = nb_version(nb_file) if nb_file else None
         if made_by and isinstance(self.runner, BenchmarkBin) and not self.runner.carries(made_by):
-            words = (f"opt {made_by} made the model and benchmark_bin does not carry that version",)
-            self.say(f"{name}: mind: {words[0]}; if it crashes, use an opt of its version or --optimize device")
+            notes = (f"opt {made_by} made the model and benchmark_bin does not carry that version",)
+            self.say(f"{name}: mind: {notes[0]}; if it crashes, use an opt of its version or --optimize device")
         settings = replace(self.options.settings, threads=case.threads, precision=case.precision)
         reference = self._reference(case, tensor)
-        known = Circumstances(case, name, key, settings, self.options.input_file, nb_file, made_by, reference, words)
+        known = Circumstances(
+            case=case,
+            name=name,
+            key=key,
+            settings=settings,
+            input_file=self.options.input_file,
+            nb_file=nb_file,
+            opt_version=made_by,
+            reference=reference,
+            notes=notes,
+        )
         prepared = Prepared(known, tensor, self.store.rounds(name, key))
         return None if self._finish(prepared) else prepared
 
     def _key(self, case: Case) -> str:
-        """A hash of everything that decides what is measured; not of how patiently."""
+        """A hash of everything that can change the result; time limits are left out."""
         settings = asdict(replace(self.options.settings, threads=case.threads, precision=case.precision, timeout_s=0))
         try:
             content = [case.content_hash(), hashlib.sha256(self.options.input_file.read_bytes()).hexdigest()]
@@ -166,7 +185,7 @@ class Session:
     def _convert(self, case: Case, key: str) -> Path:
         opt = find_opt(self.options.opt)
         nb_file = self.options.json_dir / "nb" / f"{case.model_name}-{self.device.target}-{case.precision}.nb"
-        mark = nb_file.with_suffix(".key")  # the model's hash: several numbers of threads share one file
+        mark = nb_file.with_suffix(".key")  # holds the model's hash; cases with other --threads share the file
         source = f"{case.content_hash()} {opt}"
         if nb_file.is_file() and mark.is_file() and mark.read_text() == source:
             return nb_file
@@ -194,11 +213,11 @@ class Session:
         self._finish(prepared)
 
     def _finish(self, prepared: Prepared) -> bool:
-        """True once the case has its rounds; its result is then kept."""
+        """If the case has all its rounds, store its result and return True."""
         known, rounds = prepared.known, prepared.rounds
         counted = sum(one.measurement.counted_s for one in rounds)
-        wanted = self.options.rounds
-        if len(rounds) < wanted or (counted < known.settings.min_seconds and len(rounds) < max(wanted, MOST_ROUNDS)):
+        asked = self.options.rounds
+        if len(rounds) < asked or (counted < known.settings.min_seconds and len(rounds) < max(asked, MOST_ROUNDS)):
             return False
         result = assemble(known, rounds, self.device, self.runner)
         self.outcomes[known.name] = result
@@ -207,7 +226,7 @@ class Session:
         return True
 
     def _round(self, prepared: Prepared) -> Round:
-        """One process, tried again when what stopped it may pass, all within one --timeout; cooling is not counted."""
+        """Measure in one new process; retry transient errors, within one --timeout that does not count cooling."""
         known, deadline = prepared.known, Deadline(prepared.known.settings.timeout_s)
         for attempt in range(1, TRIES + 1):
             try:
@@ -218,7 +237,7 @@ class Session:
                 )
                 return Round(measured, before, self.device.state(deadline), gate)
             except TransientError as error:
-                wait = min(self.options.reconnect_s, deadline.left())
+                wait = min(self.options.reconnect_s, deadline.seconds_left())
                 if attempt == TRIES or deadline.passed():
                     raise
                 self.say(f"{known.name}: {error.kind}: {error.got}; waiting for the device up to {wait:.0f} s")
@@ -227,14 +246,14 @@ class Session:
         raise AssertionError("unreachable")
 
     def _wait_until_cool(self) -> str | None:
-        """None when the device is as cool as at the start, else why it is not, after `cool_down_s` seconds."""
+        """None once the device is as cool as at the start; after `cool_down_s` seconds, the reason why it is not."""
         end = Deadline(self.options.cool_down_s)
         while True:
             reason = not_ready(self.device.state(), self.base)
             if reason is None or end.passed():
                 return reason
             self.say(f"waiting for the device to cool: {reason}")
-            time.sleep(end.left(_GATE_STEP_S))
+            time.sleep(end.seconds_left(_GATE_STEP_S))
 
     def _write(self) -> None:
         outcomes = [self.outcomes[name] for name in self._names if name in self.outcomes]

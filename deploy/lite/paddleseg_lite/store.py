@@ -1,6 +1,6 @@
-"""What is kept between runs: one JSON a case, and, until the case is whole, one line a round.
+"""The files kept between runs. Per case: one JSON when finished; before that a .jsonl with one line per round.
 
-Every file is replaced as a whole, so that whatever stops a run leaves what was measured before it.
+Every file is replaced as a whole, so that an interrupted run loses no earlier measurement.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from paddleseg_lite.tensors import Tensor, read_npy, same, to_npy
 
 @dataclass(frozen=True)
 class Round:
-    """One process's figures, the device before and after it, and why it should not have started, if so.
+    """The figures of one process, and the device's state before and after it.
 
-    `changed` says that its outputs are not those of the case's first round.
+    `gate` is the reason why the round should not have started, or None. `changed` is True if the outputs differ from
+    those of the case's first round.
     """
 
     measurement: Measurement
@@ -32,19 +33,19 @@ class Round:
     changed: bool = False
 
     def behind(self, earlier: Sequence[Round]) -> Round:
-        """This round as the next of `earlier`."""
+        """This round as the one after `earlier`: sets `changed`."""
         changed = bool(earlier) and not same(earlier[0].measurement.outputs, self.measurement.outputs)
         return dataclasses.replace(self, changed=changed)
 
 
 class Store:
-    """The folder of one result file."""
+    """The folder that belongs to one result file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def result(self, name: str, key: str) -> Result | None:
-        """The stored result of case `name`, if it answers the question `key`."""
+        """The stored result of case `name`, if it was measured under the same `key` (see `Result.key`)."""
         path = self.folder / f"{name}.json"
         try:
             result = Result.from_json(path.read_text(encoding="utf-8"))
@@ -53,18 +54,18 @@ class Store:
         return result if result.key == key else None
 
     def keep_result(self, name: str, result: Result) -> None:
-        """Write it; the single rounds are then of no more use."""
+        """Write the result, and delete the file with its rounds."""
         write_atomically(self.folder / f"{name}.json", result.to_json())
         self._rounds(name).unlink(missing_ok=True)
 
     def set_aside(self, name: str, key: str) -> None:
-        """A stored result of another model or other conditions must not pass for a case that failed now."""
+        """Rename a stored result with another key, so that nobody takes it for the result of a case that failed."""
         path = self.folder / f"{name}.json"
         if path.is_file() and self.result(name, key) is None:
             path.replace(path.with_suffix(".json.old"))
 
     def rounds(self, name: str, key: str) -> list[Round]:
-        """The rounds of `key` measured before an interruption."""
+        """The rounds that an interrupted run measured under the same `key`."""
         try:
             lines = self._rounds(name).read_text(encoding="utf-8").splitlines()
             values = [json.loads(line) for line in lines]
@@ -73,7 +74,7 @@ class Store:
             return []
 
     def keep_round(self, name: str, key: str, rounds: Sequence[Round]) -> None:
-        """Write all `rounds` so far; of the output tensors those of the first, `changed` tells of others."""
+        """Write all `rounds` so far, and the output tensors of the first; see `Round.changed` for the others."""
         if len(rounds) == 1:
             for index, tensor in enumerate(rounds[0].measurement.outputs):
                 write_atomically(self.folder / output_name(name, index), to_npy(tensor))
@@ -81,7 +82,7 @@ class Store:
         write_atomically(self._rounds(name), "".join(line + "\n" for line in lines))
 
     def forget_rounds(self, name: str) -> None:
-        """What is left of an earlier run that is not resumed."""
+        """Delete the rounds of an earlier run that is not resumed."""
         self._rounds(name).unlink(missing_ok=True)
 
     def _rounds(self, name: str) -> Path:
@@ -90,8 +91,9 @@ class Store:
     def _round(self, name: str, value: dict[str, Any]) -> Round:
         outputs = tuple(self._output(name, index) for index in range(value["outputs"]))
         measured = {key: tuple(v) if isinstance(v, list) else v for key, v in value["measurement"].items()}
-        states = [_state(value[at]) for at in ("before", "after")]
-        return Round(Measurement(**measured, outputs=outputs), *states, value["gate"], value["changed"])
+        measurement = Measurement(**measured, outputs=outputs)
+        before, after = (_state(value[at]) for at in ("before", "after"))
+        return Round(measurement, before, after, gate=value["gate"], changed=value["changed"])
 
     def _output(self, name: str, index: int) -> Tensor:
         return read_npy(self.folder / output_name(name, index))
@@ -103,7 +105,7 @@ def output_name(name: str, index: int) -> str:
 
 
 def _state(value: dict[str, Any]) -> State:
-    """JSON has no numbers as keys."""
+    """The State in a stored round; JSON turned the core numbers into texts."""
     return State(**{**value, "limits_khz": {int(core): khz for core, khz in value["limits_khz"].items()}})
 
 

@@ -1,4 +1,4 @@
-"""Tensors in and out, with or without numpy: the input from `image1.txt` or `.npy`, facts about outputs.
+"""Reads and writes tensors, with or without numpy: inputs (`image1.txt` or `.npy`) and facts about outputs.
 
 numpy only makes the same sums faster; a machine that measures over adb need not have it.
 """
@@ -193,7 +193,7 @@ def _close(one: Tensor, other: Tensor) -> bool:
 
 
 def decode_printed(text: str, dtype: str | None) -> Tensor:
-    """The output file benchmark_bin writes: one number a line, every tensor read as if it were float32.
+    """The output file benchmark_bin writes: one number per line; every tensor was read as if it were float32.
 
     An int32 label n is then printed as the denormal n * 2**-149, which is turned back where `dtype` says
     int32, or says nothing and no number is a normal float.

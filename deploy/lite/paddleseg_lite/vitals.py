@@ -1,7 +1,6 @@
-"""What an Android phone says about itself, asked in one script each and parsed here. The parsers are pure.
+"""Shell scripts that read an Android phone's properties and state, and pure functions that parse their output.
 
-A phone may refuse any of it (thermal zones are closed to the shell on many), so everything is optional and
-missing values stay missing.
+A phone may refuse any value (on many phones the shell cannot read thermal zones), so every value is optional.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _STATUS = ("none", "light", "moderate", "severe", "critical", "emergency", "shut
 
 
 def parse_info(text: str) -> dict[str, str]:
-    """The properties a result keeps, under their printed names, and the kernel's version."""
+    """The phone's properties under the names that results use, and the kernel's version."""
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     facts = {}
     for name, properties in PROPERTIES.items():
@@ -52,13 +51,13 @@ def parse_info(text: str) -> dict[str, str]:
 
 
 def highest_frequencies(text: str) -> dict[int, int]:
-    """kHz by core, of what `INFO_SCRIPT` printed."""
+    """kHz per core, from the output of `INFO_SCRIPT`."""
     found = _CPU_FILE.findall(text)
     return {int(core): int(value) for core, name, value in found if name == "cpuinfo_max_freq" and value.isdigit()}
 
 
 def parse_state(text: str) -> State:
-    """Of what `STATE_SCRIPT` printed."""
+    """The state in the output of `STATE_SCRIPT`."""
     cores: dict[str, dict[int, str]] = {}
     for core, name, value in _CPU_FILE.findall(text):
         cores.setdefault(name, {})[int(core)] = value.strip()
@@ -78,16 +77,16 @@ def parse_state(text: str) -> State:
         "load average": load[1].strip() if load else "",
     }
     return State(
-        hottest[1] if hottest else None,
-        int(status[1]) if status else None,
-        float(battery["level"]) if battery.get("level", "").isdigit() else None,
-        {core: int(limits[core]) for core in sorted(limits) if limits[core].isdigit()},
-        {name: value for name, value in facts.items() if value},
+        temperature_c=hottest[1] if hottest else None,
+        thermal_status=int(status[1]) if status else None,
+        battery_percent=float(battery["level"]) if battery.get("level", "").isdigit() else None,
+        limits_khz={core: int(limits[core]) for core in sorted(limits) if limits[core].isdigit()},
+        facts={name: value for name, value in facts.items() if value},
     )
 
 
 def _hottest(zones: dict[str, float | None], battery: dict[str, str]) -> tuple[str, float] | None:
-    """Of the sensors near the processor, else of the battery; sensors that are off read 0 or absurd values."""
+    """The hottest sensor near the processor, else the battery's; `_celsius` drops sensors that are off."""
     near = [(name, value) for name, value in zones.items() if _NEAR_CPU.search(name) and value is not None]
     if near:
         return max(near, key=lambda pair: pair[1])
@@ -96,7 +95,7 @@ def _hottest(zones: dict[str, float | None], battery: dict[str, str]) -> tuple[s
 
 
 def _celsius(raw: int) -> float | None:
-    """Kernels give degrees, tenths or thousandths."""
+    """Degrees from a kernel's degrees, tenths or thousandths; None for absurd values (a sensor that is off)."""
     value = raw / 1000 if abs(raw) > 2000 else raw / 10 if abs(raw) > 200 else float(raw)
     return value if 5 <= value <= 150 else None
 
