@@ -1,6 +1,6 @@
 """`paddleseg-ext COMMAND [ARGS...]`: one entry for all tools, which each keep PaddleSeg's flags.
 
-Imports nothing heavy: `paddleseg-ext --help` answers before paddle would have begun to load.
+Imports nothing heavy: `paddleseg-ext --help` answers without loading paddle.
 """
 
 from __future__ import annotations

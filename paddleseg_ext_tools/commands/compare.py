@@ -5,13 +5,13 @@
 
 Writes compare.md, .csv, .json (every single run), .html and the picture of each table to --save_dir, and the exported
 models to its models/.
-Weights that are given are used, and evaluated where the config's validation data are there. Without any, weights
-are made for timing: they say nothing about accuracy, and the mIoU is the authors' and marked so.
+Weights that you give are used, and evaluated if the config's validation data exist. Without weights the tool makes
+weights for timing: they carry no information about accuracy, and the mIoU is the authors' figure, with a mark.
 
 Exit codes: 0 all measured · 1 a defect of ours in some model · 2 usage or config · 4 data · 5 weights · 6 export or
 conversion · 7 device, measurement, or a figure that is not valid · 8 download · 130 interrupted, with
-reports of what there was. One failed model does not stop the others; its row says why, and the code is that of the
-first failure.
+reports of the results so far. One failed model does not stop the others; its row gives the reason, and the exit
+code is the code of the first failure.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Writes the tables of `configs/*/README.md`: `python tools/config_tables.py`, or `make tables`.
 
-What was published comes from `configs/published.yml`, what can be counted (parameters, multiply-adds at 512x512) from
-the networks themselves. Counting takes seconds a network, so the counts are kept in `configs/computed.json`, each with
-a digest of the `model` section it belongs to, and only what changed is counted anew. `--check` writes nothing and
-fails when a README or a count is stale.
+Published figures come from `configs/published.yml`; parameters and multiply-adds at 512x512 are counted on the
+networks themselves. Counting takes seconds per network, so the counts are kept in `configs/computed.json`, each with
+a digest of its `model` section, and only changed networks are counted again. `--check` writes nothing and fails if
+a README or a count is out of date.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Converts checkpoints: `python tools/convert_weights.py --input topformer.pth --output model.pdparams`.
 
-Of mmsegmentation's PP-MobileSeg, the official TopFormer and the official SeaFormer, whole or their backbones, to
-PaddleSeg's names, or back with an --output that ends in .pth. Torch need not be installed.
+Takes mmsegmentation's PP-MobileSeg, the official TopFormer and the official SeaFormer, whole models or backbones, and
+gives PaddleSeg's names; an --output that ends in .pth converts back. Torch need not be installed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The main job, end to end, in five minutes on two CPU cores and without a network: `make demo`.
+"""Runs the whole job in five minutes on two CPU cores, without a network connection: `make demo`.
 
 Draws a data set, trains PP-MobileSeg-Tiny from scratch, validates, predicts, exports it with four output ops,
-compares them, measures them under Paddle-Lite on this machine, and writes one report.html. Every step is the
-tool a user would call, with the command line it prints.
+compares them, measures them under Paddle-Lite on this machine, and writes one report.html. Every step calls
+the tool that a user would call, and prints its command line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is compared: the rows of the published tables or of given configs, and the systems that they share.
+"""The rows of a comparison, from the published tables or from given configs, and the systems that they share.
 
-A row is a line of a table with what was published about it. A system is a network with its weights and an output op:
-what is exported and measured, once, however many rows it stands in.
+A row is a line of a table with its published figures. A system is a network with its weights and an output op. Each
+system is exported and measured once, even if several rows use it.
 """
 
 from __future__ import annotations

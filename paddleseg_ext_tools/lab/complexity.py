@@ -1,6 +1,6 @@
 """Counts a model's parameters under every counting rule in use, and its multiply-adds.
 
-Papers and model zoos print "params (M)" and "FLOPs (G)" without saying what they counted. Everything here is counted,
+Papers and model zoos print "params (M)" and "FLOPs (G)" without their rule of counting. Everything here is counted,
 not estimated: parameters over the network and over the graph that is exported from it, multiply-adds over that graph.
 """
 

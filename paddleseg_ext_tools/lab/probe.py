@@ -1,9 +1,9 @@
-"""Weights for timing, made in seconds: label maps with coherent regions of fifteen classes from any model.
+"""Makes weights for timing in seconds: any model then gives label maps with coherent regions of fifteen classes.
 
-How long an output operator takes depends on what is in the picture: VIM interpolates the classes that win somewhere.
-With random weights that is one class or a hundred, and no latency measured on them means anything. Training takes
-hours. So the batch norms are set from a few drawn scenes, and the classifier alone is fitted, in closed form, to
-what the scenes show. The weights take as long as trained ones and are good for nothing else.
+The time of an output op depends on the picture: VIM interpolates the classes that win somewhere. With random weights
+one class wins, or a hundred, and a latency measured with them means nothing. Training takes hours. So the batch norms
+are set from a few drawn scenes, and the classifier alone is fitted, in closed form, to the labels of these scenes.
+A network with these weights takes as long as a trained one; the weights have no other use.
 """
 
 from collections.abc import Sequence
