@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every family of the published tables through opt and Paddle-Lite on this machine, in fp32 and with int8 weights.
+"""Measures every family of the published tables under Paddle-Lite on this machine, in fp32 and with int8 weights.
 
     python benchmarks/lite_families.py --save_json docs/figures/lite_families.json
 

@@ -1,9 +1,10 @@
-"""What the output operators keep, agree on and cost, on every validation image, in three runtimes.
+"""Measures the classes kept, the agreement and the time of the output ops, on all validation images, in three runtimes.
 
     python benchmarks/output_ops.py --config … --model_path … --opts … --save_json docs/figures/output_ops_tiny.json
 
 Exports argmax, vim, vim_exact and decoder at 512x512; runs all of the validation set through the network, Paddle
-Inference and Paddle-Lite; times the four under Paddle-Lite in turns. Prints markdown. `make matrix` asserts on it.
+Inference and Paddle-Lite; measures the time of all four ops under Paddle-Lite in turns. Prints markdown. `make
+matrix` asserts on it.
 """
 
 from __future__ import annotations

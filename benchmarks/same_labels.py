@@ -1,13 +1,14 @@
-"""One photograph, one mask: predict.py against every runtime, for each family of models and each op that gives labels.
+"""Compares every runtime with predict.py, for each family of models and each output op that gives labels.
 
     make cpp
     python benchmarks/same_labels.py --save_json docs/figures/same_labels.json
 
-Three photographs of odd sizes, one of them a JPEG, and a small validation set, all drawn. Each family is exported for
-the size of each photograph, because Paddle-Lite takes one size; nothing is resized then, and every runtime should give
-what predict.py gives. In the rows "any size" one export of open size serves all three, without Paddle-Lite. In the
-rows "resized" one export of another size does, and the yardstick is predict.py with --output_op and --input_shape.
-Weights are made so that fifteen classes win somewhere (paddleseg_ext_tools/lab/probe.py).
+The pictures are three photographs of odd sizes, one of them a JPEG, and a small validation set; all are drawn. Each
+family is exported for the size of each photograph, because Paddle-Lite takes one size; then nothing is resized, and
+every runtime should give the labels of predict.py. In the rows "any size" one export of open size serves all three,
+without Paddle-Lite. In the rows "resized" one export of another size serves them, and the reference is predict.py
+with --output_op and --input_shape. Weights are made so that fifteen classes win somewhere
+(paddleseg_ext_tools/lab/probe.py).
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """`paddleseg-ext COMMAND [ARGS...]`: one entry for all tools, which each keep PaddleSeg's flags.
 
-Imports nothing heavy: `paddleseg-ext --help` answers before paddle would have begun to load.
+Imports nothing heavy: `paddleseg-ext --help` answers without loading paddle.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _script(name: str, argv: list[str]) -> int:
     except FileNotFoundError as error:
         print(f"paddleseg-ext: {error}", file=sys.stderr)
         return USAGE_ERROR
-    if name == "serve":  # in this one's place: a signal must reach the server, which ends in its own time
+    if name == "serve":  # replaces this process: a signal must reach the server, which needs time to end
         os.execv(sys.executable, [sys.executable, str(script), *argv])
     try:
         return subprocess.call([sys.executable, str(script), *argv])

@@ -19,7 +19,9 @@ def new_parser(description: str, device: bool = True) -> argparse.ArgumentParser
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("--config", required=True, help="the yaml of the model")
     if device:
-        parser.add_argument("--device", default="gpu", choices=DEVICES, help="the CPU, saying so, where there is none")
+        parser.add_argument(
+            "--device", default="gpu", choices=DEVICES, help="without the device: the CPU, with a warning"
+        )
     parser.add_argument("--opts", nargs="+", help="override settings of the yaml: model.upsample=vim iters=100 …")
     return parser
 
@@ -33,7 +35,7 @@ def launch(function: Callable[[], object]) -> int:
     try:
         import paddleseg_ext  # noqa: F401  looks at the environment first
     except ImportError as error:
-        # By name: paddleseg_ext itself could not be imported, so its class is not to be had.
+        # Compared by name: paddleseg_ext could not be imported, so its class is not available.
         if type(error).__name__ != "UnsuitableEnvironmentError":
             raise
         print(f"error: {error}", file=sys.stderr)
@@ -44,7 +46,7 @@ def launch(function: Callable[[], object]) -> int:
 
 
 def add_ignore_flag(parser: argparse.ArgumentParser, what: str) -> None:
-    """Adds `--ignore`, patterns of tensors that `what` need not hold as the network does."""
+    """Adds `--ignore`: patterns of tensors in which `what` may differ from the network."""
     parser.add_argument(
         "--ignore", nargs="+", default=[], metavar="PATTERN",
         help=f"tensors of {what} to leave out, such as 'decode_head.conv_seg.*' for another number of classes",
@@ -99,7 +101,7 @@ def find_config(path: str) -> Path:
 
 
 def set_device(name: str, number: int | None = None) -> str:
-    """Selects the device, of several the numbered one; the CPU, saying so, when there is none. Returns its name."""
+    """Selects the device, or with several the numbered one; without any, the CPU with a warning. Returns its name."""
     import paddle
 
     from paddleseg_ext_runtime.log import get_logger

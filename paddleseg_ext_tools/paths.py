@@ -1,4 +1,4 @@
-"""Where files that ship with the tools are: `configs/` and the scripts of `deploy/`, in a checkout or installed.
+"""Finds the files that ship with the tools: `configs/` and the scripts of `deploy/`, in a checkout or installed.
 
 setup.py copies these trees next to this file when it builds a wheel. In a checkout they lie beside this package.
 """
@@ -34,6 +34,6 @@ def resource(relative: str) -> Path:
 
 
 def _roots() -> tuple[Path, ...]:
-    """The checkout first, if this package lies in one; only the package itself once installed."""
+    """The checkout first, if this package lies in one; after an installation only the package itself."""
     checkout = _HERE.parent
     return (checkout, _HERE) if (checkout / "setup.py").is_file() else (_HERE,)

@@ -1,17 +1,17 @@
-"""Compares models: parameters, multiply-adds, latency and mIoU, one row a model.
+"""Compares models: parameters, multiply-adds, latency and mIoU, one row per model.
 
     python tools/compare.py                      the published tables of PP-MobileSeg, measured on this machine
     python tools/compare.py --config a.yml b.yml --model_path a.yml=a.pdparams --runtimes lite --output_op argmax vim
 
 Writes compare.md, .csv, .json (every single run), .html and the picture of each table to --save_dir, and the exported
 models to its models/.
-Weights that are given are used, and evaluated where the config's validation data are there. Without any, weights
-are made for timing: they say nothing about accuracy, and the mIoU is the authors' and marked so.
+Weights that you give are used, and evaluated if the config's validation data exist. Without weights the tool makes
+weights for timing: they carry no information about accuracy, and the mIoU is the authors' figure, with a mark.
 
 Exit codes: 0 all measured · 1 a defect of ours in some model · 2 usage or config · 4 data · 5 weights · 6 export or
 conversion · 7 device, measurement, or a figure that is not valid · 8 download · 130 interrupted, with
-reports of what there was. One failed model does not stop the others; its row says why, and the code is that of the
-first failure.
+reports of the results so far. One failed model does not stop the others; its row gives the reason, and the exit
+code is the code of the first failure.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--image", help="the picture to measure on (a drawn scene of 17 classes)")
     add("--size", nargs=2, type=_count(32), default=(512, 512), metavar=("H", "W"), help="what networks see (512 512)")
-    add("--threads", type=_count(1), default=1, help="(1)")
+    add("--threads", type=_count(1), default=1, help="threads of each runtime (1)")
     add("--warmup", type=_count(0), default=2, help="runs before the counted ones (2)")
-    add("--repeats", type=_count(1), default=5, help="counted runs of a round, at least (5)")
-    add("--min_seconds", type=float, default=1.0, help="go on until a round has counted this long (1)")
-    add("--rounds", type=_count(1), default=2, help="fresh processes a measurement, all systems in turns (2)")
+    add("--repeats", type=_count(1), default=5, help="least number of counted runs per round (5)")
+    add("--min_seconds", type=float, default=1.0, help="repeat until a round has counted this many seconds (1)")
+    add("--rounds", type=_count(1), default=2, help="fresh processes per measurement, all systems in turns (2)")
     add("--phone_results", help="folder with the JSON files of deploy/lite/benchmark.py")
-    add("--save_dir", default="output/compare", help="where everything goes (output/compare)")
+    add("--save_dir", default="output/compare", help="folder for all results (output/compare)")
     return parser.parse_args(argv)
 
 
@@ -136,7 +136,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def exit_code(rows: Sequence[Row]) -> int:
-    """0 if every row has all its figures and all are valid, else the code of the first that has not."""
+    """0 if every row has all its figures and all are valid, otherwise the code of the first row without."""
     from paddleseg_ext_runtime.errors import DeviceError
     from paddleseg_ext_tools.comparison.rows import Failed
 
@@ -152,7 +152,7 @@ def exit_code(rows: Sequence[Row]) -> int:
 
 
 def _open_runtimes(args: argparse.Namespace, folder: Path) -> list[Runtime]:
-    """Raises DeviceError when one cannot be used here, before an hour of work."""
+    """Raises DeviceError if a runtime cannot be used here, before an hour of work."""
     from paddleseg_ext_runtime.errors import DeviceError
     from paddleseg_ext_tools.comparison.runtimes import RUNTIMES as KINDS
     from paddleseg_lite.errors import LiteError

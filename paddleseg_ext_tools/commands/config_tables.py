@@ -1,9 +1,9 @@
 """Writes the tables of `configs/*/README.md`: `python tools/config_tables.py`, or `make tables`.
 
-What was published comes from `configs/published.yml`, what can be counted (parameters, multiply-adds at 512x512) from
-the networks themselves. Counting takes seconds a network, so the counts are kept in `configs/computed.json`, each with
-a digest of the `model` section it belongs to, and only what changed is counted anew. `--check` writes nothing and
-fails when a README or a count is stale.
+Published figures come from `configs/published.yml`; parameters and multiply-adds at 512x512 are counted on the
+networks themselves. Counting takes seconds per network, so the counts are kept in `configs/computed.json`, each with
+a digest of its `model` section, and only changed networks are counted again. `--check` writes nothing and fails if
+a README or a count is out of date.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ NONE = "–"
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when something is stale")
-    parser.add_argument("--recount", action="store_true", help="count all networks anew")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a table is out of date")
+    parser.add_argument("--recount", action="store_true", help="count all networks again")
     return parser.parse_args(argv)
 
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Counts what is new and writes what changed. Raises ConfigError when `--check` finds something stale."""
+    """Counts new networks and writes the changed tables. Raises ConfigError when `--check` finds something stale."""
     from paddleseg_ext_runtime.errors import ConfigError
 
     configs = resource("configs")
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def config_paths(configs: Path) -> list[str]:
-    """Every config below `configs`, as published.yml names them; what begins with `_` is a part of others."""
+    """Every config below `configs`, as published.yml names them; names with `_` in front are parts of configs."""
     return [path.relative_to(configs).as_posix() for path in sorted(configs.glob("[!_]*/[!_]*.yml"))]
 
 
@@ -144,7 +144,7 @@ def folder_table(configs: Path, folder: str, catalogue: Catalogue, counts: dict[
     entries = sorted((e for e in entries if e.path.startswith(f"{folder}/")), key=_place(catalogue))
     notes = list(dict.fromkeys(note for entry in entries for note in entry.figures.notes))
     rows = [_cells(configs, entry, catalogue, counts[entry.path], notes) for entry in entries]
-    # A column that says the same of nobody is left out.
+    # A column without any value is left out.
     shown = [name for name in rows[0] if any(row[name] != NONE for row in rows)]
     lines = [f"| {' | '.join(shown)} |", f"|{'---|' * len(shown)}"]
     lines += [f"| {' | '.join(row[name] for name in shown)} |" for row in rows]
@@ -185,7 +185,7 @@ def _cells(configs: Path, entry: PublishedConfig, catalogue: Catalogue, counts: 
 def _below(
     entries: Sequence[PublishedConfig], catalogue: Catalogue, counts: dict[str, Complexity], notes: Sequence[str]
 ) -> list[str]:
-    """Where the figures are from, the counting rules, the notes."""
+    """The sources of the figures, the counting rules and the notes."""
     from paddleseg_ext_tools.lab.complexity import explain
 
     sources = dict.fromkeys(source for entry in entries for source in entry.sources)

@@ -1,7 +1,7 @@
 """Converts checkpoints: `python tools/convert_weights.py --input topformer.pth --output model.pdparams`.
 
-Of mmsegmentation's PP-MobileSeg, the official TopFormer and the official SeaFormer, whole or their backbones, to
-PaddleSeg's names, or back with an --output that ends in .pth. Torch need not be installed.
+Takes mmsegmentation's PP-MobileSeg, the official TopFormer and the official SeaFormer, whole models or backbones, and
+gives PaddleSeg's names; an --output that ends in .pth converts back. Torch need not be installed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
     kept = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False, formatter_class=kept)
-    parser.add_argument("--input", required=True, help="a torch checkpoint, or Paddle's for the way back (path or URL)")
-    parser.add_argument("--output", required=True, help="the file to write; its ending says what: .pdparams, .pth, .pt")
+    parser.add_argument("--input", required=True, help="a torch checkpoint, or Paddle's to convert back (path or URL)")
+    parser.add_argument(
+        "--output", required=True, help="the file to write; its ending sets the format: .pdparams, .pth, .pt"
+    )
     parser.add_argument("--config", help="the yaml of a model that every tensor must fit")
     parser.add_argument("--opts", nargs="+", help="override settings of the yaml: model.num_classes=19 …")
     add_ignore_flag(parser, "--input")
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def convert_weights(args: argparse.Namespace) -> None:
-    """Converts, checks against the config if there is one, and says what was done."""
+    """Converts, checks against the config if there is one, and prints a summary."""
     from pathlib import Path
 
     from paddleseg_ext.cvlibs.config import Builder, Config

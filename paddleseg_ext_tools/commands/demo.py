@@ -1,8 +1,8 @@
-"""The main job, end to end, in five minutes on two CPU cores and without a network: `make demo`.
+"""Runs the whole job in five minutes on two CPU cores, without a network connection: `make demo`.
 
 Draws a data set, trains PP-MobileSeg-Tiny from scratch, validates, predicts, exports it with four output ops,
-compares them, measures them under Paddle-Lite on this machine, and writes one report.html. Every step is the
-tool a user would call, with the command line it prints.
+compares them, measures them under Paddle-Lite on this machine, and writes one report.html. Every step calls
+the tool that a user would call, and prints its command line.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ OPS = ("decoder", "argmax", "vim", "vim_exact")
 BENCHMARK_INVALID = 7
 SHOWN = 400
 MARKER = ".made_by_the_demo"
-# A validation-like scene with many classes: latency with VIM depends on how many are there.
+# A scene like those of validation, with many classes: the latency of VIM depends on their number.
 SCENE_SEED = 4
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save_dir", default="output/demo", help="where everything goes")
+    parser.add_argument("--save_dir", default="output/demo", help="folder for all results")
     parser.add_argument("--fast", action="store_true", help="under a minute: less data, less training, fewer runs")
-    parser.add_argument("--photo", help="a photograph of yours, predicted as well")
+    parser.add_argument("--photo", help="your own photograph, which is also predicted")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(argv)
 
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class Demo:
-    """The steps of the demo. Each leaves its results in `folder`, where the report finds them."""
+    """The steps of the demo. Each step writes its results into `folder`, where the report finds them."""
 
     def __init__(self, args: argparse.Namespace):
         from paddleseg_ext_runtime.command import writable_dir
@@ -97,7 +97,7 @@ class Demo:
         self.seconds[name] = time.perf_counter() - started
 
     def _claim_folder(self) -> None:
-        """Refuses a folder with other files: what an earlier demo left is removed, not to pass for this one's."""
+        """Refuses a folder with other files; removes an earlier demo's results, so they never count as new."""
         from paddleseg_ext_runtime.errors import ConfigError
 
         if any(self.folder.iterdir()) and not (self.folder / MARKER).exists():
@@ -118,7 +118,7 @@ class Demo:
         folder = self.folder / "train"
         length, crops = ["--save_interval=95"], []
         if self.args.fast:
-            # Batch norm statistics need some fifty iterations to be of use: many small ones.
+            # Batch norm statistics need some fifty iterations, so there are many small iterations.
             length = ["--iters=70", "--save_interval=70", "--batch_size=2"]
             crops = ["train_dataset.transforms.0.crop_size=[128,128]"]
         flags = [

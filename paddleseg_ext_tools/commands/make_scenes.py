@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make_scenes(args: argparse.Namespace) -> None:
-    """Writes the data set, or finds it there already."""
+    """Writes the data set, or leaves an existing equal one as it is."""
     from pathlib import Path
 
     from paddleseg_ext_runtime.errors import DataError

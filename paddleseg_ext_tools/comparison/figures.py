@@ -59,7 +59,7 @@ def is_ours(row: Row) -> bool:
 
 
 def front(found: Sequence[Point]) -> list[Point]:
-    """The valid points that no other beats in both, by rising latency."""
+    """The valid points that no other point beats in both coordinates, by rising latency."""
     best: list[Point] = []
     for point in sorted((p for p in found if p.is_valid), key=lambda p: (p.ms, -p.miou)):
         if not best or point.miou > best[-1].miou:

@@ -36,7 +36,7 @@ class _Cell:
 
 
 def html(comparison: Comparison, picture: np.ndarray) -> str:
-    """The page; `picture` is what was measured on, RGB uint8 [H, W, 3]."""
+    """The page; `picture` is the timed picture, RGB uint8 [H, W, 3]."""
     tables = [_table(comparison, table) for table in comparison.tables()]
     return render(
         TEMPLATE,
@@ -72,12 +72,12 @@ def _table(comparison: Comparison, table: str) -> dict:
 
 
 def _name(text: dict[str, str]) -> _Cell:
-    """The model over its backbone: a column less."""
+    """The model above its backbone in one cell, which saves a column."""
     return _Cell(text["model"], () if text[BACKBONE] == NONE else (text[BACKBONE],))
 
 
 def _cell(text: str) -> _Cell:
-    """A figure over what is said of it: its 90th percentile, its change."""
+    """A figure above its remarks in one cell: its 90th percentile, its change."""
     if text.startswith("failed: "):
         return _Cell(text, kind="failed")
     if match := re.fullmatch(rf"([\d.,]*\d(?: †)?)(?:, (p90 [\d.]+))?(?: \((.+?)\))?(?:, ({NOT_VALID}))?", text):
@@ -91,7 +91,7 @@ def _code(text: str) -> Markup:
 
 
 def _lead(comparison: Comparison) -> str:
-    """What the first table shows in a sentence: each row against its reference under the first runtime."""
+    """Sentences on the first table: each row is compared with its reference under the first runtime."""
     said = []
     key, title = comparison.runtimes[0] if comparison.runtimes else ("", "")
     for row in comparison.tables()[next(iter(comparison.tables()))]:

@@ -1,4 +1,4 @@
-"""Results that `deploy/lite/benchmark.py` measured elsewhere, put beside the rows they belong to."""
+"""Reads results that `deploy/lite/benchmark.py` measured on another device, and attaches them to their rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEPT = (
     "model", "device", "target", "output_op", "threads", "precision", "median_ms", "p90_ms", "series_ms", "warmup",
     "repeats", "rounds", "runtime", "runtime_version", "measured_at", "device_facts", "valid", "invalid_reasons",
 )  # fmt: skip
-# What a device calls itself, the first that is there.
+# The keys for a device's own name; the first key that a result has is used.
 NAMES = ("Model", "Device", "Host CPU")
 
 
@@ -44,7 +44,7 @@ def _belongs(result: dict[str, Any], system: System) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What is kept of one file; None for a measurement of this kind of machine, `host`."""
+    """The values kept from one file; None for a measurement on this kind of machine, `host`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         result = {key: content[key] for key in KEPT}

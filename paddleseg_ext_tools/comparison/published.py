@@ -13,7 +13,7 @@ MIOU_KINDS = {"single": "single scale", "flip": "with flips", "ms_flip": "with t
 
 @dataclass(frozen=True)
 class Figures:
-    """What was printed of one model: mIoU in percent by kind, milliseconds, and "params (M)" as text."""
+    """The figures printed for one model: mIoU in percent by kind, milliseconds, and "params (M)" as text."""
 
     miou: dict[str, float] = field(default_factory=dict)
     latency_ms: float | None = None
@@ -71,12 +71,12 @@ class Catalogue:
     tables: dict[str, PublishedTable]
 
     def of(self, path: str) -> PublishedConfig | None:
-        """The entry of a config under whichever name; None when there is none."""
+        """The entry of a config under any of its names; None when there is none."""
         return self.configs.get(self.same_as.get(path, path))
 
 
 def load_catalogue() -> Catalogue:
-    """Reads the file that ships with the tools. Raises ConfigError when it is not what it should be."""
+    """Reads the file that ships with the tools. Raises ConfigError when its content is wrong."""
     import yaml
 
     from paddleseg_ext_runtime.errors import ConfigError
@@ -89,7 +89,7 @@ def load_catalogue() -> Catalogue:
 
 
 def parse(content: dict[str, Any]) -> Catalogue:
-    """The catalogue in the file's content. Raises ValueError, KeyError or TypeError for what is wrong in it."""
+    """The catalogue in the file's content. Raises ValueError, KeyError or TypeError for errors in it."""
     entries = content["configs"]
     same_as = {path: entry["same_as"] for path, entry in entries.items() if "same_as" in entry}
     catalogue = Catalogue(
@@ -149,7 +149,7 @@ def _refuse_unknown(where: str, entry: dict[str, Any], known: set[str]) -> None:
 
 
 def _check(catalogue: Catalogue) -> None:
-    """Everything that one part of the file names must be in another."""
+    """Checks that every name which one part of the file uses is defined in the other part."""
     entries = [(entry.path, entry.figures, entry.sources) for entry in catalogue.configs.values()]
     for table in catalogue.tables.values():
         entries.append((table.key, Figures(notes=table.notes), (table.source,)))
@@ -171,7 +171,7 @@ def _check(catalogue: Catalogue) -> None:
 
 
 def relative_config(path: str | Path) -> str:
-    """A config's key in the file: its path below `configs/`, or its two last parts where no such folder is above it."""
+    """A config's key in the file: its path below `configs/`; without such a folder, the last two parts of its path."""
     parts = Path(path).parts
     below = parts[len(parts) - parts[::-1].index("configs") :] if "configs" in parts else parts[-2:]
     return "/".join(below)

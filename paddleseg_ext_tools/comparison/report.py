@@ -15,7 +15,7 @@ from paddleseg_ext_tools.comparison.runtimes import Latency
 from paddleseg_ext_tools.lab.complexity import explain
 
 NONE = "–"
-# How a figure that is the authors' is told from one that was measured.
+# The mark of a figure that the authors published; measured figures have none.
 PUBLISHED_MARK = "†"
 GFLOPS = "GFLOPs"
 NOT_VALID = "not valid"
@@ -24,7 +24,7 @@ BACKBONE = "backbone"
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Everything the reports say. `runtimes` are (key, title); `conditions` are (name, value) in words.
+    """Everything that the reports contain. `runtimes` are (key, title); `conditions` are (name, value) in words.
 
     `decoders` has, by `System.network`, the networks without any output op, where those were measured.
     """
@@ -43,7 +43,7 @@ class Comparison:
         return tables
 
     def title(self, table: str) -> str:
-        """What is printed over a table."""
+        """The title printed above a table."""
         published = self.catalogue.tables.get(table)
         return published.title if published else "The given configs"
 
@@ -53,17 +53,17 @@ class Comparison:
         return same[0] if same else None
 
     def network_ms(self, row: Row, key: str) -> float | None:
-        """The median of a row's network without its output op, None where there is none that may be used."""
+        """The median of a row's network without its output op; None if there is no valid one."""
         decoder = self.decoders.get(row.system.network)
         found = decoder.latencies.get(key) if decoder else None
         return found.median_ms if isinstance(found, Latency) and found.valid else None
 
     def phones(self) -> list[str]:
-        """The devices that results came from, as columns."""
+        """The devices that results come from, as columns."""
         return list(dict.fromkeys(phone["column"] for row in self.rows for phone in row.system.phone))
 
     def notes(self, table: str) -> list[str]:
-        """The notes to a table, its own first; those to its rows name them."""
+        """The notes to a table: first on the table, then on its rows, each with the row's name."""
         published, texts = self.catalogue.tables.get(table), self.catalogue.notes
         names: dict[str, list[str]] = {}
         for row in self.tables()[table]:
@@ -83,13 +83,13 @@ def miou(row: Row) -> tuple[float | None, bool]:
 
 
 def latency(row: Row, key: str) -> float | None:
-    """The median under a runtime in ms, None where there is none."""
+    """The median under a runtime in ms; None if there is none."""
     found = row.system.latencies.get(key)
     return found.median_ms if isinstance(found, Latency) else None
 
 
 def is_valid(row: Row, key: str) -> bool:
-    """Whether there is a figure under a runtime that may be used."""
+    """Whether a runtime has a valid figure for the row."""
     found = row.system.latencies.get(key)
     return isinstance(found, Latency) and found.valid
 
@@ -157,7 +157,7 @@ def _latency_cell(row: Row, key: str, against: Row | None) -> str:
 
 
 def problems(comparison: Comparison) -> list[str]:
-    """What failed, and which figures are not valid and why: a line a system."""
+    """The failures and the figures that are not valid, with the reasons: one line per system."""
     titles, said = dict(comparison.runtimes), {}
     named = [(row.name, row.system) for row in comparison.rows]
     named += [(f"{system.config.stem}, the network alone", system) for system in comparison.decoders.values()]
@@ -177,7 +177,7 @@ def problems(comparison: Comparison) -> list[str]:
 
 
 def counting(rows: Sequence[Row]) -> list[str]:
-    """For each printed parameter count the rule that gives it."""
+    """Gives for each printed parameter count the rule that yields it."""
     lines = []
     for row in rows:
         if row.published.params and row.system.prepared:
@@ -188,7 +188,7 @@ def counting(rows: Sequence[Row]) -> list[str]:
 
 
 def explanations(comparison: Comparison) -> list[str]:
-    """What a reader must know to read the tables."""
+    """The explanations that a reader needs for the tables."""
     probed = any(row.system.prepared and row.system.prepared.weights != row.system.weights for row in comparison.rows)
     lines = [
         f"{PUBLISHED_MARK} The authors' figure, not measured here. Published milliseconds: "
@@ -210,7 +210,7 @@ def explanations(comparison: Comparison) -> list[str]:
 
 
 def phone_conditions(comparison: Comparison) -> list[tuple[str, str]]:
-    """For each device that results came from what it is and how it measured, as its first result says."""
+    """Describes each device that results come from, and its way of measuring, by the device's first result."""
     found: dict[str, str] = {}
     for phone in (phone for row in comparison.rows for phone in row.system.phone):
         facts = ", ".join(f"{name} {value}" for name, value in phone["device_facts"].items())
@@ -281,7 +281,7 @@ def _errors(row: Row) -> list[str]:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """One line a row, plain numbers."""
+    """One line per row, in plain numbers."""
     rows = [flat(row, comparison) for row in comparison.rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     stream = io.StringIO()

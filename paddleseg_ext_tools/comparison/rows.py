@@ -1,7 +1,7 @@
-"""What is compared: the rows of the published tables or of given configs, and the systems that they share.
+"""The rows of a comparison, from the published tables or from given configs, and the systems that they share.
 
-A row is a line of a table with what was published about it. A system is a network with its weights and an output op:
-what is exported and measured, once, however many rows it stands in.
+A row is a line of a table with its published figures. A system is a network with its weights and an output op. Each
+system is exported and measured once, even if several rows use it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from paddleseg_ext_tools.arguments import find_config
 from paddleseg_ext_tools.comparison.published import Catalogue, Figures, model_key, read_counts, relative_config
 from paddleseg_ext_tools.paths import resource
 
-DECODER = "decoder"  # the output op that does nothing
+DECODER = "decoder"  # the output op that changes nothing
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Why something gave no figure, in one line, and the exit code that this is worth."""
+    """The reason for a missing figure, in one line, and its exit code."""
 
     message: str
     exit_code: int
 
     @classmethod
     def by(cls, error: Exception) -> Failed:
-        """The first line of an error, and the last where that is the reason; 1 for one that no user can mend."""
+        """The first line of an error, or the last if it holds the reason; code 1 if no user can repair the error."""
         said = str(error).strip().splitlines() or [type(error).__name__]
         text = f"{said[0]} {said[-1].strip()}" if said[0].endswith(":") else said[0]
         kind = "" if hasattr(error, "exit_code") else f"{type(error).__name__}: "
@@ -60,7 +60,7 @@ class System:
 
 @dataclass
 class Row:
-    """A line of a table. `reference` names the row of the same table that it is compared with."""
+    """A row of a table. `reference` names the row of the same table for the comparison."""
 
     table: str
     name: str
@@ -73,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A row before it is known with which output ops; `op` is its own, `printed_op` that of the printed latency."""
+    """A row before its output ops are known; `op` is its own op, `printed_op` the op of the printed latency."""
 
     table: str
     name: str
@@ -113,7 +113,7 @@ def plan(args: argparse.Namespace, catalogue: Catalogue) -> list[Row]:
 
 
 def _of_this_network(row: _Wanted, system: System, counted: str | None) -> Figures:
-    """What was published, if `system` is that network: yamls get edited, and --opts changes them."""
+    """The published figures, if `system` is still the published network: users edit yamls, and --opts changes them."""
     if system.failure is not None or counted in (None, system.network[0]):
         return row.published
     get_logger().warning("%s: not the network whose figures were published; they are left out", row.name)
@@ -121,7 +121,7 @@ def _of_this_network(row: _Wanted, system: System, counted: str | None) -> Figur
 
 
 def _warn_of_twins(rows: Sequence[Row]) -> None:
-    """Says it when weights were given for one row and not for another of the same network: two sets of figures."""
+    """Warns if one row has weights and another row of the same network has none: their figures would differ."""
     built = [row for row in rows if row.system.failure is None]
     weighed = {row.system.network[0]: row.name for row in built if row.system.weights}
     for row in built:
@@ -167,19 +167,19 @@ def _default_op(config: str, opts: list[str] | None) -> str:
     try:
         upsample = Config(find_config(config), opts=opts).dic["model"].get("upsample")
     except ConfigError:
-        return "argmax"  # the row will say what is wrong
+        return "argmax"  # the row will print the error
     return resolve_output_op(None, UPSAMPLINGS.get(upsample, "bilinear"))
 
 
 def _system(systems: dict[Any, System], config: str, op: str, weights: str | None, opts: tuple[str, ...]) -> System:
-    """The system of a row: one that is there already when it is the same network."""
+    """The system of a row: an existing one if it has the same network, otherwise a new one."""
     from paddleseg_ext.cvlibs.config import Config
 
     path = find_config(config)
     slug, failure = f"{path.stem}-{op}", None
     try:
         loaded = Config(path, opts=list(opts))
-        # What the weights are evaluated on belongs to a row only where there are any.
+        # The evaluation data are part of a row only if it has weights.
         data = loaded.val_dataset_cfg if weights else loaded.val_dataset_cfg.get("transforms")
         network = model_key(loaded.dic["model"], loaded.num_classes), str((data, loaded.test_config)), weights
     except PaddleSegExtError as error:
@@ -201,7 +201,7 @@ class Weights:
         self._used: set[str] = set()
         for item in given:
             name, sign, path = item.partition("=")
-            # An address may hold a sign of equality too.
+            # A URL may contain an equals sign too.
             if sign and "://" not in name:
                 self._by_name[name] = path
             elif len(given) == 1:
@@ -235,7 +235,7 @@ def distinct(rows: list[Row]) -> list[System]:
 
 
 def decoders(systems: list[System]) -> dict[Any, System]:
-    """By network, the system that ends at its decoder: one of `systems` where it is there, else a new one."""
+    """Per network the system that ends at its decoder: one of `systems` if it is among them, otherwise a new one."""
     found: dict[Any, System] = {}
     for system in systems:
         if system.failure is None and (system.output_op == DECODER or system.network not in found):

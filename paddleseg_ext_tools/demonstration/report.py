@@ -1,4 +1,4 @@
-"""`report.html` of the demo: what was learnt, what it looks like and what each output op costs, in one file.
+"""`report.html` of the demo: the quality of the model, its predictions and the cost of each output op, in one file.
 
 Reads what the demo leaves in its folder, draws with figures.py and fills report.html.jinja. The page
 needs neither network nor other files.
@@ -38,12 +38,12 @@ PACKAGES = {
     "numpy": "numpy",
     "OpenCV": "opencv-python-headless",
 }
-LEAST_SHOWN = 0.01  # of a photograph, for a class to enter its legend
+LEAST_SHOWN = 0.01  # the share of a photograph from which a class is in its legend
 PHOTO_SIDE = 1100
 
 
 def write_report(folder: Path, dataset_root: Path) -> Path:
-    """Writes `folder/report.html` from what the demo left in `folder` and returns its path.
+    """Writes `folder/report.html` from the demo's results in `folder` and returns its path.
 
     `dataset_root` holds the validation scenes in ADE20K's layout. Raises DataError naming the file that is
     missing or that does not hold what it should.
@@ -86,7 +86,7 @@ def write_report(folder: Path, dataset_root: Path) -> Path:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with the contents of `path` becomes a DataError that names it."""
+    """Turns any error in the contents of `path` into a DataError that names the file."""
     try:
         yield
     except OSError as error:
@@ -114,7 +114,7 @@ def _read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Lite's single-thread results by output op; of several for one op the last that was measured."""
+    """Lite's single-thread results by output op; if an op has several, the last one measured."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: nothing was measured under Paddle-Lite")
     found = []
@@ -126,7 +126,7 @@ def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _latency(result: dict[str, Any]) -> dict[str, Any]:
-    """What the report needs of one result; a KeyError where it is not there."""
+    """The values of one result that the report needs; raises KeyError if one is missing."""
     kept = ("median_ms", "min_ms", "p90_ms", "valid", "invalid_reasons", "warnings", "device_facts", "input_shape")
     kept += ("threads", "warmup", "repeats", "rounds", "runtime_version", "opt_version", "measured_at", "series_ms")
     row = {key: result[key] for key in kept}

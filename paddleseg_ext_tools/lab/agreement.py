@@ -1,4 +1,4 @@
-"""How far the cheap output operators agree with the full argmax, and how many classes they keep to do so."""
+"""Measures how far the cheap output ops agree with the full argmax, and how many classes they keep."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
-"""What a model holds and what it computes: parameters under every counting rule in use, and multiply-adds.
+"""Counts a model's parameters under every counting rule in use, and its multiply-adds.
 
-Papers and model zoos print "params (M)" and "FLOPs (G)" without saying what they counted. Everything here is counted,
+Papers and model zoos print "params (M)" and "FLOPs (G)" without their rule of counting. Everything here is counted,
 not estimated: parameters over the network and over the graph that is exported from it, multiply-adds over that graph.
 """
 
@@ -64,7 +64,7 @@ class Complexity:
 
 @dataclass(frozen=True)
 class CountingRule:
-    """One way to arrive at a printed "params (M)": what is counted, and what a million is."""
+    """A rule for a printed "params (M)": the numbers that are counted, and the size of a million."""
 
     counted: str
     count: Callable[[Complexity], int]
@@ -97,7 +97,7 @@ def _cut_off(value: float, decimals: int) -> str:
 
 
 def explain(printed: str, complexity: Complexity) -> str | None:
-    """The first rule under which a published number such as "5.62" comes out, rounded or else cut off, or None.
+    """The first rule that gives a published number such as "5.62", rounded or else cut off, or None.
 
     With so many rules one may fit by chance.
     """

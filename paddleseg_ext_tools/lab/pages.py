@@ -8,7 +8,7 @@ import jinja2
 
 
 def render(template: str, **values: object) -> str:
-    """Fills a template, named by its path below `paddleseg_ext_tools`; a name it uses and was not given is an error."""
+    """Fills the template at a path below `paddleseg_ext_tools`; a name in the template without a value is an error."""
     loader = jinja2.FileSystemLoader(Path(__file__).resolve().parents[1])
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined

@@ -1,9 +1,9 @@
-"""Weights for timing, made in seconds: label maps with coherent regions of fifteen classes from any model.
+"""Makes weights for timing in seconds: any model then gives label maps with coherent regions of fifteen classes.
 
-How long an output operator takes depends on what is in the picture: VIM interpolates the classes that win somewhere.
-With random weights that is one class or a hundred, and no latency measured on them means anything. Training takes
-hours. So the batch norms are set from a few drawn scenes, and the classifier alone is fitted, in closed form, to
-what the scenes show. The weights take as long as trained ones and are good for nothing else.
+The time of an output op depends on the picture: VIM interpolates the classes that win somewhere. With random weights
+one class wins, or a hundred, and a latency measured with them means nothing. Training takes hours. So the batch norms
+are set from a few drawn scenes, and the classifier alone is fitted, in closed form, to the labels of these scenes.
+A network with these weights takes as long as a trained one; the weights have no other use.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ CLASSES = 15
 SCENES = (4, 74, 201, 275)  # 16 or 17 classes each
 _NOT_USED = -1
 _RIDGE = 1e-3  # of the features' mean square
-_LEAST_SHARE = 2e-3  # of the picture, for a class that the fit alone lets win nowhere
-_MARGIN = 0.02  # by which it then wins; the fitted scores are about 0 or 1
+_LEAST_SHARE = 2e-3  # the share of the picture given to a class that wins nowhere after the fit
+_MARGIN = 0.02  # the lead with which this class then wins; the fitted scores are about 0 or 1
 _ROUNDS = 500
-_DEPTH = 20.0  # how far below the fitted scores those of unused classes lie
+_DEPTH = 20.0  # the distance of the scores of unused classes below the fitted scores
 
 
 @paddle.no_grad()
@@ -119,7 +119,7 @@ def _gram(rows: np.ndarray) -> np.ndarray:
 
 
 def _extended(rows: np.ndarray, constant: np.ndarray | None) -> np.ndarray:
-    """[n, C] -> [n, C + 1]: with what the bias, or what stands for it, is multiplied by."""
+    """[n, C] -> [n, C + 1]: adds the column that the bias, or its replacement, is multiplied by."""
     column = np.ones(len(rows)) if constant is None else rows @ constant
     return np.column_stack([rows, column])
 
@@ -148,7 +148,7 @@ def _let_all_win(rows: np.ndarray, weight: np.ndarray) -> None:
     for _ in range(_ROUNDS):
         best_two = np.partition(scores, -2, axis=1)[:, -2:]
         others = np.where(scores == best_two[:, 1:], best_two[:, :1], best_two[:, 1:])
-        lacking = (_MARGIN - (scores - others)) / rows[:, -1:]  # what the last column lacks, by row and class
+        lacking = (_MARGIN - (scores - others)) / rows[:, -1:]  # missing in the last column, by row and class
         needed = np.partition(lacking, least - 1, axis=0)[least - 1]
         loser = int(needed.argmax())
         if needed[loser] <= 0:
@@ -158,7 +158,7 @@ def _let_all_win(rows: np.ndarray, weight: np.ndarray) -> None:
 
 
 def _all_classes(weight: np.ndarray, classes: Sequence[int], num_classes: int) -> np.ndarray:
-    """[len(classes), C + 1] -> [num_classes, C + 1]; what is not in `classes` lies far below all of them."""
+    """[len(classes), C + 1] -> [num_classes, C + 1]; other classes than `classes` score far below all of them."""
     everything = np.repeat(weight.mean(axis=0, keepdims=True), num_classes, axis=0)
     everything[:, -1] -= _DEPTH
     everything[list(classes)] = weight
