@@ -33,9 +33,7 @@ def fold_sizes(program: StaticProgram) -> int:
     folded = 0
     for op in block.ops:
         value = _value(op, known, shapes)
-        if (
-            value is not None and writers[argument(op, "Out")] == 1
-        ):  # a variable with two writers, as in a loop, has no one value
+        if value is not None and writers[argument(op, "Out")] == 1:  # in a loop a variable has two writers
             known[argument(op, "Out")] = value
         elif op.type.endswith("_interp_v2") and (size := _size(op, known)):
             attribute(op, "out_h").i, attribute(op, "out_w").i = size

@@ -17,7 +17,7 @@ from paddleseg_ext.weights import load_pretrained
 
 @register(MODELS)
 class SeaFormerSeg(SegmentationModel):
-    """The light head (§3.3) over the backbone's maps `in_index`, the detail first.
+    """The light head (§3.3) on the backbone's maps `in_index`, of which the first is the detail.
 
     Each further map gates the detail and brings it to the next width of `embed_dims`; the last width is
     `head_channels`. Any size works, and no size drops pixels; `size_divisor` is 64, where all maps halve exactly.

@@ -57,8 +57,8 @@ def load_pretrained(model: nn.Layer, source: str | None) -> None:
     if rest:
         raise misfit(f"{source} cannot pretrain this {'backbone' if is_backbone else 'model'}", model, rest)
     _set(model, checkpoint, {*ignored_names, *unused}, source)
-    count = len(checkpoint.tensors.keys() - ignored_names - {*unused})
-    get_logger().info("pretrained %s: %d tensors loaded", source, count)
+    loaded = checkpoint.tensors.keys() - ignored_names - {*unused}
+    get_logger().info("pretrained %s: %d tensors loaded", source, len(loaded))
     if absent:
         get_logger().info("pretrained %s: not in the file, left as initialised: %s", source, _summary(absent))
     if unused:
@@ -136,9 +136,7 @@ def misfit(what: str, model: nn.Layer, difference: Difference) -> CheckpointErro
 
 def _report_ignored(ignored_names: set[str], source: object) -> None:
     if ignored_names:
-        get_logger().warning(
-            "%s: ignored by --ignore and left as initialised: %s", source, _summary(sorted(ignored_names))
-        )
+        get_logger().warning("%s: ignored, left as initialised: %s", source, _summary(sorted(ignored_names)))
 
 
 def _summary(names: Sequence[str]) -> str:

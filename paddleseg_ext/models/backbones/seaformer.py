@@ -1,20 +1,19 @@
 """SeaFormer, the backbone of SeaFormerSeg (Wan et al. 2023, arXiv 2301.13156, §3).
 
-Five MobileNetV2 stages down to 1/64, and squeeze-enhanced axial attention behind the last two (three in
+Five MobileNetV2 stages down to 1/64; squeeze-enhanced axial attention follows the last two of them (three in
 Large). Loads PaddleSeg's SeaFormer checkpoints.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from paddle import Tensor
 
 from paddleseg_ext.models.backbones.stages import StagedTransformer
 from paddleseg_ext.models.backbones.variants import register_variant
-from paddleseg_ext.models.layers.attention import SeaAttention
 from paddleseg_ext.models.layers.conv import CONV_BATCH_NORM
 from paddleseg_ext.models.layers.initialization import init_by_fan_out
 from paddleseg_ext.models.layers.mobilenetv2 import MobileNetV2Row, MobileNetV2Stage
-from paddleseg_ext.models.layers.transformer import TransformerStage
 from paddleseg_ext.weights import load_pretrained
 
 ATTN_RATIO = 2
@@ -41,28 +40,14 @@ class SeaFormer(StagedTransformer):
     ):
         super().__init__()
         names = CONV_BATCH_NORM
-        stages, attention_stages = [], []
-        for i, rows in enumerate(cfgs):
-            stem = stem_channels if i == 0 else None
-            stages.append(MobileNetV2Stage(in_channels, rows, stem_channels=stem, stem_name="stem_block", names=names))
-            in_channels = rows[-1].out_channels
-        self.feat_channels = [cfgs[1][-1].out_channels]
-        for i, depth in enumerate(depths):
-            channels = cfgs[i - len(depths)][-1].out_channels
-            attentions = [
-                SeaAttention(
-                    channels, key_dim=key_dims[i], num_heads=num_heads, attn_ratio=ATTN_RATIO, act="relu6", names=names
-                )
-                for _ in range(depth)
-            ]
-            attention_stages.append(
-                TransformerStage(
-                    attentions, channels, mlp_ratio=mlp_ratios[i], act="relu6", drop_path_rate=drop_path_rate,
-                    names=names,
-                )
-            )  # fmt: skip
-            self.feat_channels.append(channels)
-        self._add_stages(stages, attention_stages)
+        stage = partial(MobileNetV2Stage, stem_name="stem_block", names=names)
+        self._add_stages(stage, cfgs, in_channels, stem_channels)
+        channels = [rows[-1].out_channels for rows in cfgs]
+        self._add_attention(
+            channels[-len(depths) :], depths, num_heads=num_heads, key_dims=key_dims, attn_ratio=ATTN_RATIO,
+            mlp_ratios=mlp_ratios, act="relu6", drop_path_rate=drop_path_rate, names=names,
+        )  # fmt: skip
+        self.feat_channels = [channels[1], *channels[-len(depths) :]]
         init_by_fan_out(self)
         load_pretrained(self, pretrained)
 
@@ -84,16 +69,10 @@ def _variant(
 
     def build(drop_path_rate: float = 0.1, in_channels: int = 3, pretrained: str | None = None) -> SeaFormer:
         return SeaFormer(
-            cfgs=[[MobileNetV2Row(*row) for row in rows] for rows in stages],
-            stem_channels=stem_channels,
-            depths=depths,
-            num_heads=num_heads,
-            key_dims=key_dims,
-            mlp_ratios=mlp_ratios,
-            drop_path_rate=drop_path_rate,
-            in_channels=in_channels,
-            pretrained=pretrained,
-        )
+            [[MobileNetV2Row(*row) for row in rows] for rows in stages], stem_channels=stem_channels, depths=depths,
+            num_heads=num_heads, key_dims=key_dims, mlp_ratios=mlp_ratios, drop_path_rate=drop_path_rate,
+            in_channels=in_channels, pretrained=pretrained,
+        )  # fmt: skip
 
     return register_variant(build, f"SeaFormer_{name}", f"SeaFormer-{name.capitalize()} (table 1).")
 

@@ -1,8 +1,13 @@
-"""What SeaFormer and StrideFormer share: convolutional stages, the last of them followed by attention."""
+"""What SeaFormer and StrideFormer share: convolutional stages, the last of them followed by axial attention."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from paddle import Tensor, nn
+
+from paddleseg_ext.models.layers.attention import SeaAttention
+from paddleseg_ext.models.layers.conv import C_BN, Names
+from paddleseg_ext.models.layers.transformer import TransformerStage
 
 
 class StagedTransformer(nn.Layer):
@@ -11,12 +16,30 @@ class StagedTransformer(nn.Layer):
     The names are those of PaddleSeg's checkpoints.
     """
 
-    def _add_stages(self, stages: Sequence[nn.Layer], attention_stages: Sequence[nn.Layer]) -> None:
-        self.num_stages = len(stages)
-        self.num_attention = len(attention_stages)
-        for prefix, layers in (("smb", stages), ("trans", attention_stages)):
-            for i, layer in enumerate(layers):
-                self.add_sublayer(f"{prefix}{i + 1}", layer)
+    def _add_stages(
+        self, stage: Callable[..., nn.Layer], tables: Sequence[Sequence[Any]], in_channels: int, stem_channels: int
+    ) -> None:
+        """Adds one `stage` per table of blocks; the first one starts with the stem."""
+        self.num_stages = len(tables)
+        for i, rows in enumerate(tables):
+            layer = stage(in_channels, rows, stem_channels=stem_channels if i == 0 else None)
+            self.add_sublayer(f"smb{i + 1}", layer)
+            in_channels = rows[-1].out_channels
+
+    def _add_attention(
+        self, channels: Sequence[int], depths: Sequence[int], *, key_dims: Sequence[int], mlp_ratios: Sequence[float],
+        act: str, drop_path_rate: float, names: Names = C_BN, **options: Any,
+    ) -> None:  # fmt: skip
+        """Adds one stage of `depths[i]` blocks per width in `channels`; `options` are of `SeaAttention`."""
+        self.num_attention = len(depths)
+        for i, width in enumerate(channels):
+            attentions = [
+                SeaAttention(width, key_dim=key_dims[i], act=act, names=names, **options) for _ in range(depths[i])
+            ]
+            stage = TransformerStage(
+                attentions, width, mlp_ratio=mlp_ratios[i], act=act, drop_path_rate=drop_path_rate, names=names
+            )
+            self.add_sublayer(f"trans{i + 1}", stage)
 
     def stage_features(self, x: Tensor) -> list[Tensor]:
         """x: [B, in_channels, H, W] -> the output of the second stage (1/8), then of each attention stage."""

@@ -2,8 +2,8 @@
 
 Four MobileNetV3 stages, strided SEA attention behind the last two, and a module that fuses the stages:
 `AAM` (aggregated attention at 1/16), `AAMSx8` (its simpler form at 1/8) or `origin` (SeaFormer's fusion,
-the paper's ablation). Loads PaddleSeg's PP-MobileSeg checkpoints. PaddleSeg 2.8.0 gates AAM with ReLU6
-where the weights were trained with a sigmoid, which costs five points of mIoU; here it is a sigmoid.
+the paper's ablation). Loads PaddleSeg's PP-MobileSeg checkpoints. PaddleSeg 2.8.0 gates AAM with ReLU6,
+although the weights were trained with a sigmoid, and loses five points of mIoU; here it is a sigmoid.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,19 +13,17 @@ from paddle.nn import functional as F
 
 from paddleseg_ext.models.backbones.stages import StagedTransformer
 from paddleseg_ext.models.backbones.variants import register_variant
-from paddleseg_ext.models.layers.attention import SeaAttention
 from paddleseg_ext.models.layers.conv import ConvBNAct
 from paddleseg_ext.models.layers.fusion import SigmoidFusion
 from paddleseg_ext.models.layers.mobile_blocks import BlockConfig, MobileNetV3Stage
 from paddleseg_ext.models.layers.resize import resize_like
-from paddleseg_ext.models.layers.transformer import TransformerStage
 from paddleseg_ext.weights import load_pretrained
 
 FUSIONS = ("origin", "AAM", "AAMSx8")
 
 
 class AggregatedAttention(nn.Layer):
-    """AAM (§3.2): the gates of all stages vote on the detail, the semantic feature is added. Works at 1/16."""
+    """AAM (§3.2) at 1/16: the gates of all stages multiply the detail, and the semantic feature is added."""
 
     def __init__(self, in_channels: Sequence[int], out_channels: int):
         super().__init__()
@@ -35,8 +33,8 @@ class AggregatedAttention(nn.Layer):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """features: [B, C0, H/8, W/8], [B, C1, H/16, W/16], [B, C2, H/32, W/32] -> [B, out, H/16, W/16]."""
         x8, x16, x32 = features
-        # PaddleSeg interpolates by a scale of 0.5, which is the mean of four pixels, an odd last row left over.
-        # Paddle-Lite would take the scale from the sizes, and sample odd maps elsewhere.
+        # PaddleSeg interpolates by a scale of 0.5: the mean of four pixels, without an odd last row or column.
+        # Paddle-Lite would compute the scale from the sizes, and sample odd maps at other positions.
         x8 = F.avg_pool2d(x8, kernel_size=2)
         x16 = resize_like(x16, x8)
         gate = self.act_embedding_list[0](x8) * self.act_embedding_list[1](x16)
@@ -46,7 +44,7 @@ class AggregatedAttention(nn.Layer):
 
 
 class AggregatedAttentionX8(nn.Layer):
-    """AAMSx8: as `AggregatedAttention`, at 1/8 and with one gate less."""
+    """AAMSx8: like `AggregatedAttention`, but at 1/8 and with one gate less."""
 
     def __init__(self, in_channels: Sequence[int], out_channels: int):
         super().__init__()
@@ -69,7 +67,7 @@ class StrideFormer(StagedTransformer):
     unknown `inj_type` or for `out_feat_chs` that do not name one width per fused stage.
     """
 
-    absent_from_pretrained = ("inj_module.*", "fuse*.*")  # classifiers fuse nothing
+    absent_from_pretrained = ("inj_module.*", "fuse*.*")  # classifiers have no fusion
 
     def __init__(
         self,
@@ -95,23 +93,12 @@ class StrideFormer(StagedTransformer):
             raise ValueError(f"inj_type is {inj_type!r}; it must be one of {', '.join(FUSIONS)}")
         if len(out_feat_chs) != len(depths) + 1:
             raise ValueError(f"out_feat_chs needs {len(depths) + 1} widths, got {list(out_feat_chs)}")
-        stages, attention_stages = [], []
-        for i, blocks in enumerate(cfgs):
-            stages.append(MobileNetV3Stage(in_channels, blocks, stem_channels=stem_channels if i == 0 else None))
-            in_channels = blocks[-1].out_channels
-        for i, depth in enumerate(depths):
-            channels = cfgs[i - len(depths)][-1].out_channels
-            attentions = [
-                SeaAttention(
-                    channels, key_dim=key_dims[i], num_heads=num_heads, attn_ratio=attn_ratio, act=act,
-                    stride=2 if stride_attention else 1,
-                )
-                for _ in range(depth)
-            ]  # fmt: skip
-            attention_stages.append(
-                TransformerStage(attentions, channels, mlp_ratio=mlp_ratios[i], act=act, drop_path_rate=drop_path_rate)
-            )
-        self._add_stages(stages, attention_stages)
+        self._add_stages(MobileNetV3Stage, cfgs, in_channels, stem_channels)
+        self._add_attention(
+            [blocks[-1].out_channels for blocks in cfgs[-len(depths) :]], depths, num_heads=num_heads,
+            key_dims=key_dims, attn_ratio=attn_ratio, mlp_ratios=mlp_ratios, act=act, drop_path_rate=drop_path_rate,
+            stride=2 if stride_attention else 1,
+        )  # fmt: skip
         self.inj_type = inj_type
         self._add_fusion(out_feat_chs, out_channels, dims)
         load_pretrained(self, pretrained)
@@ -163,19 +150,11 @@ def _variant(
         pretrained: str | None = None,
     ) -> StrideFormer:
         return StrideFormer(
-            cfgs=[[BlockConfig(*row) for row in rows] for rows in stages],
-            stem_channels=16,
-            depths=depths,
-            num_heads=num_heads,
-            inj_type=inj_type,
-            out_feat_chs=out_feat_chs,
-            out_channels=out_channels,
-            dims=dims,
-            drop_path_rate=drop_path_rate,
-            stride_attention=stride_attention,
-            in_channels=in_channels,
+            [[BlockConfig(*row) for row in rows] for rows in stages], stem_channels=16, depths=depths,
+            num_heads=num_heads, inj_type=inj_type, out_feat_chs=out_feat_chs, out_channels=out_channels, dims=dims,
+            drop_path_rate=drop_path_rate, stride_attention=stride_attention, in_channels=in_channels,
             pretrained=pretrained,
-        )
+        )  # fmt: skip
 
     return register_variant(build, f"MobileSeg_{name}", f"StrideFormer-{name}: the backbone of PP-MobileSeg-{name}.")
 

@@ -190,17 +190,10 @@ def _variant(
         pretrained: str | None = None,
     ) -> TopTransformer:
         return TopTransformer(
-            [MobileNetV2Row(*row) for row in rows],
-            out_indices,
-            out_channels=out_channels,
-            num_heads=num_heads,
-            drop_path_rate=drop_path_rate,
-            injection_type=injection_type,
-            pool=pool,
-            lr_mult=lr_mult,
-            in_channels=in_channels,
-            pretrained=pretrained,
-        )
+            [MobileNetV2Row(*row) for row in rows], out_indices, out_channels=out_channels, num_heads=num_heads,
+            drop_path_rate=drop_path_rate, injection_type=injection_type, pool=pool, lr_mult=lr_mult,
+            in_channels=in_channels, pretrained=pretrained,
+        )  # fmt: skip
 
     description = f"The backbone of TopFormer-{name}. The authors drop paths at a rate of 0.1, PaddleSeg does not."
     return register_variant(build, f"TopTransformer_{name}", description)
