@@ -33,7 +33,7 @@ class Ignored:
         for pattern in self.patterns:
             if pattern not in self._useful:
                 near = difflib.get_close_matches(pattern, self._seen, n=3, cutoff=0.3)
-                hint = f"the nearest are {', '.join(near)}" if near else "none is named like it"
+                hint = f"the nearest are {', '.join(near)}" if near else "no tensor has a similar name"
                 hint = hint if self._seen else "no weights were loaded: the config gives no pretrained"
                 raise ConfigError(f"--ignore {pattern} matches no tensor; {hint}")
 

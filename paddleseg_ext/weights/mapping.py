@@ -226,7 +226,7 @@ def _renamed(tensors: Mapping[str, np.ndarray], rename: Renaming, prefix: str, m
     unknown = tuple(name for name, new in names.items() if new is None)
     if unknown:
         table = Difference(missing=(), unexpected=unknown, misshapen=()).table()
-        raise CheckpointError(f"{message}:\n{table}\nLeave them out with --ignore and their names, if they may be lost")
+        raise CheckpointError(f"{message}:\n{table}\nLeave them out with --ignore if they are not needed")
     return {new.removeprefix(prefix): tensors[name] for name, new in names.items()}
 
 

@@ -83,7 +83,7 @@ class _Values:
             pairs = list(entries(node))
             # Only strings are allowed: computing the hash of nested tuples can take forever.
             if not all(isinstance(key, str) for key, _ in pairs):
-                raise CheckpointError("it has keys that are no names")
+                raise CheckpointError("it has keys that are not strings")
             return {key: self.of(value) for key, value in pairs}
         # Paddle pickles a tensor as a (name, array) pair; the name is not needed.
         if isinstance(node, tuple) and len(node) == 2 and isinstance(node[1], Call) and node[1].name == _ARRAY:

@@ -105,7 +105,7 @@ class DataUnpickler(pickle._Unpickler):
     def load_reduce(self) -> None:
         """Records a call without making it."""
         arguments, function = self.stack.pop(), self.stack.pop()
-        called = function if isinstance(function, Name) else "what is no name"
+        called = function if isinstance(function, Name) else "something that is not a name"
         if called not in _CALLS and not (called == _GETATTR and arguments in _HISTORY_METHODS):
             raise UnsafePickle(f"it calls {called}, which no weights need")
         self.append(Call(function, arguments))
@@ -114,7 +114,7 @@ class DataUnpickler(pickle._Unpickler):
         """Records an instance, of any class that a file may name."""
         arguments, cls = self.stack.pop(), self.stack.pop()
         if not isinstance(cls, Name) or cls == _GETATTR:
-            raise UnsafePickle("it instantiates what is no class")
+            raise UnsafePickle("it instantiates something that is not a class")
         self.append(Call(cls, arguments))
 
     def load_build(self) -> None:

@@ -127,7 +127,7 @@ def _take(file: BinaryIO, limit: int, path: Path) -> bytes:
     with file:
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise CheckpointError(f"{path} unpacks to more than {limit:,} bytes, which no weights do")
+        raise CheckpointError(f"{path} unpacks to more than {limit:,} bytes; weights never do")
     return content
 
 

@@ -60,7 +60,7 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
             raise UnsafePickle("a member's path leads out of the archive")
         roots = [name.removesuffix("data.pkl") for name in members if name.rpartition("/")[2] == "data.pkl"]
         if len(roots) != 1:
-            raise CheckpointError(f"it holds {len(roots)} data.pkl, a checkpoint of torch one")
+            raise CheckpointError(f"it holds {len(roots)} data.pkl; a checkpoint of torch holds one")
         root = roots[0]
         order = archive.read(f"{root}byteorder").strip() if f"{root}byteorder" in members else b"little"
 
@@ -82,7 +82,7 @@ def _read_legacy(path: Path) -> dict[str, np.ndarray]:
         places = {}
         for key in keys:
             if not isinstance(key, str):
-                raise CheckpointError("it names storages by what is no name")
+                raise CheckpointError("it names a storage by something that is not a string")
             count = int.from_bytes(data.read(8), "little")
             places[key] = (data.tell(), count)
             end = data.tell() + count * np.dtype(whole.dtypes[key]).itemsize
