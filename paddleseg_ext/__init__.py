@@ -1,4 +1,4 @@
-"""Mobile semantic segmentation on PaddlePaddle: from a PaddleSeg yaml to a latency one can believe.
+"""Mobile semantic segmentation on PaddlePaddle: from a PaddleSeg yaml to a measured latency.
 
 Importing the package registers its models, backbones and datasets with PaddleSeg's component
 managers, in place of PaddleSeg's own where the names are the same. It does nothing else.

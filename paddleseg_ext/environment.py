@@ -1,8 +1,8 @@
-"""Is this an interpreter paddleseg_ext can run in? One line says what is wrong and the command that cures it.
+"""Checks that paddleseg_ext can run in this interpreter. An error is one line with the cause and the command to fix it.
 
-`paddleseg_ext/__init__.py` calls `check()` before it imports paddle, whose own failures under a wrong numpy
-or without libGL are forty lines long and name neither. Only the standard library is imported at the top, in
-syntax an older Python can parse, and nothing global is changed.
+`paddleseg_ext/__init__.py` calls `check()` before it imports paddle. Paddle's own errors with a wrong numpy or without
+libGL are forty lines long and do not name the cause. This file imports only the standard library at the top, older
+Pythons can parse it, and it changes nothing global.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _OPENCV = f'install --force-reinstall --no-deps "opencv-python-headless=={OPENCV
 
 
 class UnsuitableEnvironmentError(ImportError):
-    """What `check()` raises. The message is one line; the command line prints it without a traceback."""
+    """Raised by `check()`. The message is one line; the command line prints it without a traceback."""
 
 
 def check() -> None:
     """Check the Python version, then numpy's, then that OpenCV loads.
 
     Raises:
-        UnsuitableEnvironmentError: an ImportError whose one line says what was found, what is needed and
-            the command that repairs it.
+        UnsuitableEnvironmentError: its one line names the found and the needed version, and the command that
+            repairs the environment.
     """
     _check_python()
     _check_numpy()
@@ -36,10 +36,10 @@ def check() -> None:
 
 
 def _check_python() -> None:
-    found = tuple(sys.version_info[:2])
-    if found != PYTHON:
+    version = tuple(sys.version_info[:2])
+    if version != PYTHON:
         raise UnsuitableEnvironmentError(
-            f"Python {found[0]}.{found[1]} found ({sys.executable}), paddleseg_ext needs 3.10, the newest "
+            f"Python {version[0]}.{version[1]} found ({sys.executable}), paddleseg_ext needs 3.10, the newest "
             "that paddlelite has wheels for: `make setup` in a checkout, or python3.10 -m venv .venv"
         )
 

@@ -1,4 +1,4 @@
-"""Checkpoints in PaddleSeg's layout, written so that an interrupted run never leaves half of one.
+"""Checkpoints in PaddleSeg's layout. An interrupted run never leaves an incomplete one.
 
 <save_dir>/iter_<n>/model.pdparams, model.pdopt, model.pdstates [, ema_model.pdparams]
 <save_dir>/best_model/model.pdparams, model.pdstates
@@ -20,18 +20,18 @@ from paddleseg_ext.weights import SETTINGS_KEY, load_weights, read_name_table, r
 from paddleseg_ext_runtime.errors import CheckpointError, ConfigError
 
 _ITER_DIR = re.compile(r"iter_(\d+)$")
-# What each kind of optimizer keeps for every parameter that ever had a gradient.
+# A part of the names under which each optimizer keeps its state of a parameter, once that had a gradient.
 _STATE_OF = {
     paddle.optimizer.AdamW: "_moment1_",
     paddle.optimizer.Adam: "_moment1_",
     paddle.optimizer.Momentum: "_velocity_",
 }
-_KINDS = ("being_written", "being_replaced")
+_WRITTEN, _REPLACED = "being_written", "being_replaced"
 
 
 @dataclass
 class TrainingState:
-    """What a run knows besides weights and optimizer."""
+    """The state of a run, apart from weights and optimizer."""
 
     iteration: int = 0
     seed: int = 0
@@ -42,12 +42,12 @@ class TrainingState:
 
 
 def save_folder(folder: Path, files: dict[str, Any]) -> None:
-    """Writes `files` (name -> what `paddle.save` takes) as one folder that appears complete or not at all.
+    """Writes `files` (name -> content for `paddle.save`) as one folder that appears complete or not at all.
 
-    A folder of that name is replaced. Raises ConfigError when the disk is full or not writable; what was
-    there before is then there again. After a kill in between, `recover` brings it back.
+    An existing folder is replaced. Raises ConfigError when the disk is full or not writable; the old folder is then
+    restored. If the process is killed in between, `recover` restores it.
     """
-    temporary, old = (folder.with_name(f".{folder.name}.{kind}") for kind in _KINDS)
+    temporary, old = (folder.with_name(f".{folder.name}.{kind}") for kind in (_WRITTEN, _REPLACED))
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -66,10 +66,10 @@ def save_folder(folder: Path, files: dict[str, Any]) -> None:
 
 
 def recover(save_dir: Path) -> None:
-    """Tidies up after a save that was interrupted: a replaced folder returns unless its successor is whole."""
-    for leftover in [path for kind in _KINDS for path in save_dir.glob(f".*.{kind}")]:
+    """Cleans up after an interrupted save: the old folder is restored unless the new one is complete."""
+    for leftover in [path for kind in (_WRITTEN, _REPLACED) for path in save_dir.glob(f".*.{kind}")]:
         stem, _, kind = leftover.name.removeprefix(".").rpartition(".")
-        if kind == _KINDS[1] and not (save_dir / stem).exists():
+        if kind == _REPLACED and not (save_dir / stem).exists():
             leftover.rename(save_dir / stem)
         else:
             shutil.rmtree(leftover, ignore_errors=True)
@@ -82,13 +82,13 @@ def _sync(path: Path) -> None:
 
 
 def saved_iterations(save_dir: Path, up_to: int | None = None) -> list[Path]:
-    """The `iter_<n>` folders of a run, oldest first; with `up_to` those of that iteration and before."""
-    found = {int(match[1]): path for path in save_dir.glob("iter_*") if (match := _ITER_DIR.search(path.name))}
-    return [found[number] for number in sorted(found) if up_to is None or number <= up_to]
+    """The `iter_<n>` folders of a run, oldest first; with `up_to`, none of a later iteration."""
+    folders = {int(match[1]): path for path in save_dir.glob("iter_*") if (match := _ITER_DIR.search(path.name))}
+    return [folders[number] for number in sorted(folders) if up_to is None or number <= up_to]
 
 
 def weights_to_save(model: nn.Layer) -> dict[str, Any]:
-    """The content of a .pdparams file: the tensors and, of a network that has them, its settings beside them."""
+    """The content of a .pdparams file: the tensors and, if the network has any, its settings."""
     settings = settings_of(model)
     return {**model.state_dict(), **({SETTINGS_KEY: settings} if settings else {})}
 
@@ -101,10 +101,10 @@ def state_to_save(state: TrainingState, miou: float | None, accuracy: float | No
 def resume(
     folder: str | Path, model: nn.Layer, optimizer: paddle.optimizer.Optimizer, ema_model: nn.Layer | None
 ) -> TrainingState:
-    """Loads an `iter_<n>` folder, ours or PaddleSeg's, into model, optimizer and EMA; returns where it was.
+    """Loads an `iter_<n>` folder, ours or PaddleSeg's, into model, optimizer and EMA; returns the state of the run.
 
-    A folder of PaddleSeg's holds no state of ours: the iteration is then read from its name, and best
-    scores and the order of the data start anew. Raises CheckpointError when the folder cannot be resumed from.
+    A folder of PaddleSeg's holds no state of ours: the iteration is then read from its name, and the best
+    scores and the order of the data start again. Raises CheckpointError when the folder cannot be resumed from.
     """
     folder = Path(folder)
     for name in ("model.pdparams", "model.pdopt"):
@@ -122,7 +122,7 @@ def resume(
 
 
 def _load_optimizer(folder: Path, model: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> None:
-    """Optimizer state is keyed by parameter names that a counter of the writing process gave; here they differ."""
+    """Loads the optimizer under new keys: a counter in each process names the parameters, so old names differ."""
     state = read_pdparams(folder / "model.pdopt")
     written = read_name_table(folder / "model.pdparams")
     current = {name: parameter.name for name, parameter in model.state_dict().items()}
@@ -149,9 +149,9 @@ def _load_optimizer(folder: Path, model: nn.Layer, optimizer: paddle.optimizer.O
 def _read_state(folder: Path) -> TrainingState:
     path = folder / "model.pdstates"
     content = read_pdparams(path) if path.is_file() else {}
-    known = {key: value for key, value in content.items() if key in TrainingState.__dataclass_fields__}
-    if "iteration" in known:
-        return TrainingState(**known)
+    fields = {key: value for key, value in content.items() if key in TrainingState.__dataclass_fields__}
+    if "iteration" in fields:
+        return TrainingState(**fields)
     match = _ITER_DIR.search(folder.resolve().name)
     iteration = content.get("iter", int(match[1]) if match else None)
     if iteration is None:

@@ -1,4 +1,4 @@
-"""The processes of a run: one, or those that `paddle.distributed.launch` started."""
+"""The processes of a run: a single one, or several that `paddle.distributed.launch` started."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from paddle import nn
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number, and how many there are."""
+    """The number of this process, and the number of all processes."""
 
     rank: int
     count: int
@@ -39,15 +39,15 @@ def total(counts: np.ndarray) -> np.ndarray:
 
 
 def anywhere(flag: bool) -> bool:
-    """Whether the flag is set in any process: they must all leave a loop together."""
+    """Whether the flag is set in any process. All get the same answer, so all leave a loop together."""
     return bool(total(np.asarray([int(flag)], "int64"))[0])
 
 
 def share_statistics(model: nn.Layer) -> None:
-    """Gives every process the first one's untrained state, such as batch norm statistics without SyncBatchNorm.
+    """Copies the untrained state of the first process, such as batch norm statistics, to all processes.
 
-    They differ because each process sees its share of the data; the model that is saved is the first one's,
-    and so must be the one that is evaluated.
+    Without SyncBatchNorm the statistics differ, because each process sees its own share of the data. The first
+    process saves its model, so all must evaluate that model.
     """
     if join().count > 1:
         for value in model.state_dict().values():
@@ -56,7 +56,7 @@ def share_statistics(model: nn.Layer) -> None:
 
 
 def common_seed(seed: int | None) -> int:
-    """`seed`, or for None one that the first process draws for all: their shares of the data follow from it."""
+    """Returns `seed`; if None, the first process draws one that all use, because it decides how data are split."""
     if seed is not None:
         return seed
     ranks = join()

@@ -1,4 +1,4 @@
-"""What a run reports while it goes: log lines, VisualDL scalars and `history.jsonl`."""
+"""The reports of a run: log lines, VisualDL scalars and `history.jsonl`."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ HISTORY_FILE = "history.jsonl"
 
 
 class History:
-    """Collects losses and times between two log lines and writes them where users look for them.
+    """Collects losses and times between two log lines and writes their means.
 
     Only the first rank reports. VisualDL tags are PaddleSeg's.
     """
@@ -34,7 +34,7 @@ class History:
         self.reader_seconds = self.seconds = 0.0
 
     def record(self, losses: Sequence[float], reader_seconds: float, seconds: float) -> None:
-        """Notes one iteration: the terms of its loss, how long it waited for data, and how long it took in all."""
+        """Adds one iteration: the terms of its loss, the seconds it waited for data, and its seconds in total."""
         self.losses.append(losses)
         self.reader_seconds += reader_seconds
         self.seconds += seconds

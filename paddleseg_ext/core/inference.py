@@ -1,4 +1,4 @@
-"""From a preprocessed image to logits at its original size: plain, with scales and flips, or by sliding window.
+"""Computes logits at the original size from a preprocessed image: in one pass, with scales and flips, or by window.
 
 Sizes in `InferenceOptions` are (width, height), as PaddleSeg's flags and yaml have them.
 """
@@ -19,7 +19,7 @@ from paddleseg_ext_runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """How to test: PaddleSeg's `test_config` and the flags of val and predict."""
+    """The options of testing: PaddleSeg's `test_config` and the flags of val and predict."""
 
     aug_eval: bool = False
     scales: Sequence[float] = (1.0,)
@@ -31,7 +31,7 @@ class InferenceOptions:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "InferenceOptions":
-        """From a yaml's `test_config`. Raises ConfigError for values that cannot work."""
+        """Reads the `test_config` of a yaml. Raises ConfigError for values that cannot work."""
         settings = {key: value for key, value in settings.items() if key != "auc_roc" and value is not None}
         scales = settings.get("scales", 1.0)
         settings["scales"] = tuple(scales) if isinstance(scales, list | tuple) else (scales,)
@@ -51,15 +51,15 @@ class InferenceOptions:
             raise ConfigError(f"stride {self.stride} must lie between 1 and the crop size {self.crop_size}")
 
     def single_scale(self) -> float:
-        """The scale of the one pass this is. Raises ConfigError for what takes several: no exported graph does that."""
-        several = [name for name in ("flip_horizontal", "flip_vertical") if self.aug_eval and getattr(self, name)]
+        """The scale, if testing takes one pass. Raises ConfigError for several: an exported graph makes only one."""
+        reasons = [name for name in ("flip_horizontal", "flip_vertical") if self.aug_eval and getattr(self, name)]
         if self.aug_eval and len(self.scales) > 1:
-            several.append(f"scales {list(self.scales)}")
+            reasons.append(f"scales {list(self.scales)}")
         if self.is_slide:
-            several.append("is_slide")
-        if several:
+            reasons.append("is_slide")
+        if reasons:
             raise ConfigError(
-                f"the config tests with {', '.join(several)}; an exported graph makes one pass. Export that with "
+                f"the config tests with {', '.join(reasons)}; an exported graph makes one pass. Export that with "
                 "--opts test_config.aug_eval=False test_config.is_slide=False, or with one of the scales: "
                 "--opts test_config.scales=1.0 test_config.flip_horizontal=False …"
             )
@@ -92,7 +92,7 @@ def window_logits(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Tenso
     for top in _starts(height, crop_height, step_height):
         for left in _starts(width, crop_width, step_width):
             window = x[:, :, top : top + crop_height, left : left + crop_width]
-            # Left, right, top, bottom: the window back in its place, zeros around it.
+            # Left, right, top, bottom: zeros around the window put it back in its place.
             around = [left, width - left - window.shape[3], top, height - top - window.shape[2]]
             total = total + nn.functional.pad(network_logits(model, window), around)
             count = count + nn.functional.pad(paddle.ones_like(window[:, :1]), around)
@@ -106,7 +106,7 @@ def _starts(length: int, window: int, step: int) -> list[int]:
 
 
 def augmented_logits(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Tensor:
-    """x: [B, C, H, W] -> [B, K, H, W], the mean over scales and flips; just one pass without `aug_eval`."""
+    """x: [B, C, H, W] -> [B, K, H, W], the mean over scales and flips; a single pass without `aug_eval`."""
     infer = window_logits if config.is_slide else _plain
     if not config.aug_eval:
         return infer(model, x, config)
@@ -125,7 +125,7 @@ def _plain(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Tensor:
 
 
 def restore_size(logits: Tensor, trans_info: Sequence[tuple[str, Sequence[int]]]) -> Tensor:
-    """Undoes the resizing and padding that the transforms recorded, last first."""
+    """Undoes the resizing and padding that the transforms recorded, the last one first."""
     for kind, size in reversed(trans_info):
         height, width = int(size[0]), int(size[1])
         logits = logits[:, :, :height, :width] if kind == "padding" else resize(logits, [height, width])

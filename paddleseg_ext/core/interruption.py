@@ -1,4 +1,4 @@
-"""Stopping between two iterations, where everything can be saved, instead of in the middle of one."""
+"""Stops a run between two iterations, because everything can be saved there."""
 
 import signal
 import threading
@@ -26,13 +26,13 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells report it; SIGTERM's where another process got it."""
+        """128 + the number of the signal, as shells report it; SIGTERM's if another process received it."""
         return 128 + (self.signal or signal.SIGTERM)
 
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Collects Ctrl-C and SIGTERM while the block runs; outside the main thread signals stay as they are."""
+    """Collects Ctrl-C and SIGTERM while the block runs; outside the main thread it changes nothing."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

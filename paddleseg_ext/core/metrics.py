@@ -7,11 +7,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a confusion matrix [K, K] (rows: truth, columns: prediction) says; fractions from 0 to 1.
+    """Metrics of a confusion matrix [K, K] (rows: truth, columns: prediction), as fractions from 0 to 1.
 
-    A class is present when the truth holds at least one of its pixels. `miou` averages over those.
-    PaddleSeg averages over all K and counts an absent class as 0 (2.8) or 1 (later), so that a data set with
-    ten of 150 classes reads 0.04 or 0.97 for the same prediction; the former is `miou_all_classes`.
+    A class is present when the truth holds at least one of its pixels. `miou` averages over the present classes.
+    PaddleSeg averages over all K and counts an absent class as 0 (2.8) or 1 (later). So a data set with ten of 150
+    classes gets 0.04 or 0.97 for the same prediction; `miou_all_classes` is the first kind.
     """
 
     confusion: np.ndarray
@@ -30,12 +30,12 @@ class Metrics:
 
     @property
     def class_precision(self) -> np.ndarray:
-        """float [K]: the fraction of the pixels predicted as a class that are it; 0 where none was."""
+        """float [K]: the fraction of the pixels predicted as a class that belong to it; 0 if none was predicted."""
         return np.diag(self.confusion) / np.maximum(self.confusion.sum(axis=0), 1)
 
     @property
     def class_recall(self) -> np.ndarray:
-        """float [K]: the fraction of the pixels of a class that were found; 0 where there are none."""
+        """float [K]: the fraction of the pixels of a class that were predicted; 0 if the class has none."""
         return np.diag(self.confusion) / np.maximum(self.confusion.sum(axis=1), 1)
 
     @property
@@ -61,7 +61,7 @@ class Metrics:
         return (self.accuracy - chance) / (1 - chance) if chance < 1 else 0.0
 
     def summary(self) -> str:
-        """One line with the figures and how many classes they are over."""
+        """One line with the figures and the number of classes that they average over."""
         return (
             f"mIoU {self.miou:.4f} over {int(self.present.sum())} classes present "
             f"({self.miou_all_classes:.4f} over all {len(self.present)}), "

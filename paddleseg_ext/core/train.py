@@ -65,7 +65,7 @@ class TrainOptions:
 
 
 class Trainer:
-    """Trains a model; `run` returns the state it ended in.
+    """Trains a model; `run` returns the final state.
 
     Args:
         model: a network that maps images to a list of logits.
@@ -87,25 +87,33 @@ class Trainer:
             raise ConfigError(f"{type(model).__name__} computes its own losses, which this trainer does not know")
         self.ranks = join()
         self.train_dataset, self.val_dataset, self.options = train_dataset, val_dataset, options
+        self.saved: list[Path] = []
+        # The order is important.
+        # 1. Mixed precision first: with O2 it returns another model and optimizer, which all later steps must use.
         self.scaler = _scaler(options)
         if self.scaler is not None and options.amp_level == "O2":
             if options.resume_model is not None:
                 raise ConfigError("a run with --amp_level O2 cannot be resumed: its master weights are not kept")
             model, optimizer = paddle.amp.decorate(model, optimizer, level="O2", save_dtype="float32")
+        # 2. Synchronised batch norm replaces layers, so it comes before the model is copied or filled.
         if self.ranks.count > 1:
             model = _synchronised(model)
         self.model, self.losses, self.optimizer = model, losses, optimizer
+        # 3. The moving average is a copy of the complete model.
         self.ema_model = _frozen_copy(model) if options.use_ema else None
         self.state = TrainingState(seed=options.seed)
-        self.saved: list[Path] = []
+        # 4. An interrupted save is cleaned up before a checkpoint is read: that may be the interrupted one.
         if self.ranks.is_first:
             recover(options.save_dir)
+        # 5. Resuming fills the model, the optimizer and the moving average, and replaces the state with its seed.
         if options.resume_model is not None:
             self._resume(Path(options.resume_model))
+        # 6. DataParallel sends the weights of the first process to all others, so they must be loaded by now.
         self.parallel = paddle.DataParallel(model) if self.ranks.count > 1 else model
+        # 7. The order of the data follows from the seed and the iteration of the state.
         self.order = TrainingOrder(
-            len(train_dataset), options.batch_size, options.iters, self.state.seed, self.state.iteration,
-            self.ranks.rank, self.ranks.count, options.repeats,
+            length=len(train_dataset), batch_size=options.batch_size, iters=options.iters, seed=self.state.seed,
+            start_iter=self.state.iteration, rank=self.ranks.rank, num_ranks=self.ranks.count, repeats=options.repeats,
         )  # fmt: skip
 
     def _resume(self, folder: Path) -> None:
@@ -119,12 +127,13 @@ class Trainer:
             self.saved = saved_iterations(self.options.save_dir, up_to=start)
 
     def run(self) -> TrainingState:
-        """Trains up to `options.iters`; returns where it ended.
+        """Trains up to `options.iters`; returns the final state.
 
-        On Ctrl-C, SIGTERM or a sample that cannot be read, saves an `iter_<n>` to resume from first. Raises
+        On Ctrl-C, SIGTERM or a sample that cannot be read, it first saves an `iter_<n>` to resume from. Raises
         NumericError at the first loss that is not finite.
         """
-        # The optimizer names its state at the first step, by a counter of the process; saved state is found by name.
+        # At the first step the optimizer names its state by a counter of the process; `guard` keeps those names equal
+        # in every run, because saved state is found by name.
         with paddle.utils.unique_name.guard(), stop_request() as stop:
             try:
                 is_stopped = self._loop(stop)
@@ -135,14 +144,14 @@ class Trainer:
         return self.state
 
     def _loop(self, stop: StopRequest) -> bool:
-        """Trains; returns whether a signal, to this process or another of the run, ended it early."""
+        """Trains; returns whether a signal to any process of the run ended it early."""
         options, is_stopped = self.options, False
         history = History(
             options.save_dir, options.iters, self.order.iters_per_epoch, options.batch_size,
             options.use_vdl, silent=not self.ranks.is_first,
         )  # fmt: skip
         batches = training_batches(self.train_dataset, self.order, options.num_workers)
-        warnings.filterwarnings("ignore", message="When training, we now always track")  # every batch norm says so
+        warnings.filterwarnings("ignore", message="When training, we now always track")  # every batch norm warns of it
         self.parallel.train()
         started = time.perf_counter()
         for batch in batches:
@@ -167,7 +176,7 @@ class Trainer:
         return is_stopped
 
     def _save_progress(self) -> str:
-        """Saves where the run is, unless it is saved already; returns what to tell the user."""
+        """Saves the current state unless it is saved already; returns a message for the user."""
         folder = self.options.save_dir / f"iter_{self.state.iteration}"
         if self.state.iteration == 0:
             return "Nothing was trained yet."
@@ -179,7 +188,7 @@ class Trainer:
 
     def _step(self, batch: dict[str, np.ndarray]) -> list[float]:
         """One update of the weights; returns the terms of the loss before it."""
-        # Dropout and drop path then depend on the iteration alone, which makes resuming exact.
+        # With this seed dropout and drop path depend only on the iteration, so resuming is exact.
         iteration = self.state.iteration + 1
         paddle.seed((self.state.seed * 1_000_003 + iteration * 65_537 + self.ranks.rank) % 2**31)
         images = paddle.to_tensor(batch["img"])
@@ -225,7 +234,7 @@ class Trainer:
             metrics = self._evaluate(self.model, history, "")
             if self.ema_model is not None:
                 ema_metrics = self._evaluate(self.ema_model, history, "Ema_")
-        # Bests first: the state in iter_<n> then holds them, and a resumed run knows what to beat.
+        # The best models come first, so that the state in iter_<n> holds the best scores for a resumed run.
         self._keep_bests(metrics, ema_metrics)
         if self.ranks.is_first:
             self._save_iteration(metrics)
@@ -237,7 +246,7 @@ class Trainer:
         return metrics
 
     def _keep_bests(self, metrics: Metrics | None, ema_metrics: Metrics | None) -> None:
-        """Every rank has the same metrics and keeps the same state, by which all stop early; the first saves."""
+        """Updates the best scores, equally in every process, so that all stop early together; the first one saves."""
         if metrics is None:
             return
         state = self.state
@@ -269,7 +278,7 @@ class Trainer:
         folder = self.options.save_dir / f"iter_{self.state.iteration}"
         save_folder(folder, files)
         self.saved = [path for path in self.saved if path != folder] + [folder]
-        # Only what this run wrote: another run's folders in the same place are not ours to remove.
+        # Only folders of this run: folders of another run in the same place stay.
         while len(self.saved) > self.options.keep_checkpoint_max > 0:
             shutil.rmtree(self.saved.pop(0), ignore_errors=True)
 
@@ -287,9 +296,9 @@ def compute_losses(
     """The weighted terms of the loss, one or more for each output [B, K, h, w] of the model.
 
     Labels [B, H, W] are sampled down to outputs that are smaller (`loss_stride`). A batch without any
-    labelled pixel gives zero: PaddleSeg's Lovász loss has no scalar value for it.
-    Raises ConfigError when the model has not as many outputs as the loss has types, or for a loss that
-    does not give one number.
+    labelled pixel gives zero, because PaddleSeg's Lovász loss has no scalar value for it.
+    Raises ConfigError when the numbers of outputs and of loss types differ, or for a loss that does not give one
+    number.
     """
     if len(outputs) != len(losses["types"]):
         raise ConfigError(
@@ -309,7 +318,7 @@ def compute_losses(
 
 
 def _sampled(labels: Tensor, output: Tensor) -> Tensor:
-    """labels [B, H, W] -> [B, h, w] at the pixels nearest to the centres of the output's."""
+    """labels [B, H, W] -> [B, h, w], at the pixels nearest to the centres of the output's pixels."""
     for axis, length in enumerate(output.shape[2:], start=1):
         full = labels.shape[axis]
         if full != length:
@@ -337,7 +346,7 @@ def _frozen_copy(model: nn.Layer) -> nn.Layer:
 
 
 def _synchronised(model: nn.Layer) -> nn.Layer:
-    """On several GPUs batch norm statistics are shared; the CPU has no kernel for it."""
+    """The model with batch norm statistics shared by all GPUs; the CPU has no kernel for it."""
     return model if paddle.get_device() == "cpu" else nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 

@@ -1,4 +1,4 @@
-"""Validation: labels of every image against the truth."""
+"""Validation: compares the predicted labels of every image with the truth."""
 
 import numpy as np
 import paddle
@@ -17,7 +17,7 @@ def evaluate(
 ) -> Metrics:
     """Metrics of `model` over `dataset`, at the size of the labels; leaves the model in eval mode.
 
-    Under several ranks each takes its share and all return the metrics of the whole.
+    Each of several processes evaluates its share, and all return the metrics of the whole data set.
     Raises DataError for a sample that cannot be read or when nothing is labelled, ConfigError for an empty data set.
     """
     if len(dataset) == 0:

@@ -1,7 +1,7 @@
 """Checks a config before anything is built from it: every key must be a setting of something.
 
-PaddleSeg accepts unknown top-level keys in silence and reports unknown nested ones only when the component is
-built, after the data set has been scanned. Here the constructors' own signatures say what is allowed.
+PaddleSeg silently accepts unknown top-level keys, and reports unknown nested keys only when the component is
+built, after the data set has been scanned. Here the signatures of the constructors decide which keys are allowed.
 """
 
 import inspect
@@ -56,7 +56,7 @@ def check_config(content: dict[str, Any]) -> None:
 
 
 def _check_top_level(content: dict[str, Any]) -> None:
-    """A near miss of a known key is an error; any other key may hold anchors or be meant for another tool."""
+    """Raises ConfigError for a key that resembles a known one; warns of any other unknown key."""
     known = (*REQUIRED, *OPTIONAL)
     for key in content:
         if key in known or str(key).startswith("x-"):

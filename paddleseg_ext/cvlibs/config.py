@@ -1,4 +1,4 @@
-"""A checked config, and the objects it describes, built by PaddleSeg's own builder."""
+"""A checked config, and a builder (PaddleSeg's own) for the objects that it describes."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ GROUP_KEYS = ("name", "lr_mult", "weight_decay_mult")
 
 
 class Config(PaddleSegConfig):
-    """A PaddleSeg yaml with command line overrides, checked whole before anything is built.
+    """A PaddleSeg yaml with command line overrides, checked completely before anything is built.
 
     Args:
         path: the yaml.
         learning_rate, batch_size, iters: override the yaml when not None.
         opts: `a.b=value` overrides, applied before those three.
 
-    Raises ConfigError for whatever cannot be right.
+    Raises ConfigError for any setting that cannot be right.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Config(PaddleSegConfig):
             {key: value for key, value in (("batch_size", batch_size), ("iters", iters)) if value is not None}
         )
         check_config(content)
-        # The reader and PaddleSeg's rules share the content: synchronised defaults land in it.
+        # A copy: PaddleSeg's rules write synchronised defaults into it.
         self.path = Path(path)
-        # A section set to null is one that is not there.
+        # A section that is null counts as missing.
         self.dic = copy.deepcopy({key: value for key, value in content.items() if value is not None})
         try:
             with _quiet_paddleseg():
@@ -82,33 +82,33 @@ class Config(PaddleSegConfig):
 
 
 class Builder(SegBuilder):
-    """PaddleSeg's builder, quiet, and with our errors reaching the user as they were raised."""
+    """PaddleSeg's builder without its printing; our errors reach the user unchanged."""
 
     @classmethod
     def show_msg(cls, name: str, cfg: dict[str, Any]) -> None:
-        """PaddleSeg prints every section it builds; the yaml is there to be read."""
+        """Prints nothing; PaddleSeg's method prints every section that it builds."""
 
     def build(self, name: str) -> Any:
         """One of `model`, `optimizer`, `lr_scheduler`, `loss`, `train_dataset`, `val_dataset`, `val_transforms`.
 
-        Raises the PaddleSegExtError of the component, or ConfigError with what the component said.
+        Raises the PaddleSegExtError of the component, or ConfigError with the component's message.
         """
         return _translated(lambda: getattr(self, name), name)
 
     def build_checked_dataset(self, name: str) -> paddle.io.Dataset:
-        """`train_dataset` or `val_dataset`, some of whose files were read. Raises DataError for a bad one."""
+        """Builds `train_dataset` or `val_dataset` and reads some files. Raises DataError for a bad file."""
         dataset = self.build(name)
         if isinstance(dataset, SegmentationDataset):
             dataset.check_some()
         return dataset
 
     def build_untrained_model(self) -> paddle.nn.Layer:
-        """The model without its `pretrained` weights: for whoever loads a checkpoint over them anyway."""
+        """Builds the model without its `pretrained` weights, for callers that load a checkpoint anyway."""
         self.config.dic["model"] = _without_pretrained(self.config.dic["model"])
         return self.build("model")
 
     def build_optimizer(self) -> paddle.optimizer.Optimizer:
-        """The optimizer of `model`; warns about what has no effect in its parameter groups, here as in PaddleSeg."""
+        """Builds the optimizer; warns of settings in its parameter groups that have no effect."""
         optimizer = self.build("optimizer")
         names = [name for name, _ in self.model.named_parameters()]
         for group in self.config.optimizer_cfg.get("custom_cfg") or []:
@@ -121,7 +121,7 @@ class Builder(SegBuilder):
 
 @contextmanager
 def _quiet_paddleseg() -> Iterator[None]:
-    """Silences PaddleSeg's warnings that it filled in `in_channels` or `ignore_index` from the data set, rightly."""
+    """Silences PaddleSeg's warnings that it took `in_channels` or `ignore_index` from the data set, which is right."""
     level, logger.log_level = logger.log_level, 0
     try:
         yield
@@ -139,8 +139,8 @@ def _translated(function: Callable[[], Built], name: str) -> Built:
             if isinstance(cause, PaddleSegExtError):
                 raise cause from None
             cause = cause.__context__
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConfigError(f"cannot build {name}: {said[-1]}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(f"cannot build {name}: {lines[-1]}") from error
 
 
 def _without_pretrained(section: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reads a PaddleSeg yaml: `_base_` files, `_inherited_: False`, and `--opts` on top.
 
-Merging is PaddleSeg's: dictionaries merge key by key, everything else is replaced whole, and of several
-`_base_` files the first one named wins.
+Files merge as in PaddleSeg: dictionaries merge key by key, and every other value is replaced completely. If
+several `_base_` files give a value, the first file in the list wins.
 """
 
 import re
@@ -16,11 +16,11 @@ from paddleseg_ext_runtime.errors import ConfigError
 
 _BASE = "_base_"
 _INHERITED = "_inherited_"
-_WORDS = {"true": True, "false": False, "null": None, "none": None}
+_CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-4 as a number, as everyone who writes it means."""
+    """SafeLoader that reads 1e-4 as a number, not as text."""
 
 
 _Loader.add_implicit_resolver(
@@ -51,7 +51,7 @@ def read_yaml(path: str | Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def merge(top: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """`base` overridden by `top`; a dictionary in `top` marked `_inherited_: False` replaces its base whole."""
+    """`base` overridden by `top`; a dictionary in `top` with `_inherited_: False` replaces its base completely."""
     if top.get(_INHERITED) is False:
         return top
     merged = dict(base)
@@ -64,8 +64,7 @@ def merge(top: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 def apply_opts(content: dict[str, Any], opts: list[str] | None) -> None:
     """Applies `--opts a.b=value …` in place. Lists are reached by index: `train_dataset.transforms.0.prob=0.3`.
 
-    Every key but the last must exist; whether the last is a setting of its component is checked with the
-    rest of the config. Raises ConfigError.
+    Every key except the last must exist; the last key is checked later, with the whole config. Raises ConfigError.
     """
     for item in opts or []:
         key, equals, text = item.partition("=")
@@ -96,8 +95,8 @@ def _child(node: Any, key: str, path: str, item: str) -> Any:
 
 
 def _value(text: str) -> Any:
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
+    if text.lower() in _CONSTANTS:
+        return _CONSTANTS[text.lower()]
     try:
         return literal_eval(text)
     except (ValueError, SyntaxError):
@@ -105,7 +104,7 @@ def _value(text: str) -> Any:
 
 
 def _without_markers(value: Any) -> Any:
-    """Drops `_inherited_`, which has done its work once the bases are merged."""
+    """Drops `_inherited_`, which is not needed after the bases are merged."""
     if isinstance(value, dict):
         return {key: _without_markers(item) for key, item in value.items() if key != _INHERITED}
     if isinstance(value, list):

@@ -14,7 +14,7 @@ _TREE = """  {root}
 
 @register(DATASETS)
 class ADE20K(SegmentationDataset):
-    """150 classes; in the files 0 is ignored and 1 … 150 are the classes, in samples 0 … 149 and 255.
+    """150 classes. In the files 1 … 150 are the classes and 0 is ignored; in samples, 0 … 149 and 255.
 
     Args:
         dataset_root: the folder that holds `images` and `annotations`.

@@ -1,4 +1,4 @@
-"""What every data set here is: a list of image and label files, read with checks, then PaddleSeg's transforms."""
+"""The base of all data sets: a list of image and label files, read with checks, then PaddleSeg's transforms."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +17,14 @@ Pair = tuple[str, str | None]
 
 
 class SegmentationDataset(paddle.io.Dataset):
-    """Samples from `file_list`, pairs of image and label paths (None where there is no label).
+    """Samples from `file_list`, pairs of image and label paths (None for no label).
 
-    A training sample's label goes through the transforms with the image; a validation sample's keeps the
-    size of the file, because predictions are brought back to it. Keys are PaddleSeg's: `img` [C, H, W],
-    `label` [H, W] in training and [1, H, W] in validation, `trans_info`, and `edge` where asked for.
+    In training, the transforms change the label together with the image. In validation, the label keeps the size of
+    the file, because predictions are resized to it. Keys are PaddleSeg's: `img` [C, H, W], `label` [H, W] in training
+    and [1, H, W] in validation, `trans_info`, and `edge` if it is set.
 
     Args:
-        zero_is_ignore: label files count from 1 and 0 is ignored.
+        zero_is_ignore: label files count from 1, and 0 is ignored.
     """
 
     zero_is_ignore = False
@@ -49,7 +49,7 @@ class SegmentationDataset(paddle.io.Dataset):
         return len(self.file_list)
 
     def read(self, index: int) -> dict[str, Any]:
-        """Image and label as they are in the files, checked. Raises DataError."""
+        """Reads and checks image and label, without transforms. Raises DataError."""
         image_path, label_path = self.file_list[index]
         sample = {"img": read_image(image_path, self.img_channels), "trans_info": [], "gt_fields": []}
         if label_path is not None:
@@ -58,7 +58,7 @@ class SegmentationDataset(paddle.io.Dataset):
         return sample
 
     def check_some(self, count: int = 64) -> None:
-        """Reads `count` samples, spread evenly, so that hours of training do not meet them first. Raises DataError."""
+        """Reads `count` evenly spread samples, so that a bad file shows before training. Raises DataError."""
         indices = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
         with ThreadPoolExecutor() as pool:
             for _ in pool.map(self.read, indices):
@@ -79,7 +79,7 @@ class SegmentationDataset(paddle.io.Dataset):
 
 
 def check_files(pairs: Sequence[Pair]) -> None:
-    """Raises DataError when an image or label of a list is missing; says how many, and names the first."""
+    """Raises DataError, with their number and the first one, when images or labels of a list are missing."""
     paths = [path for pair in pairs for path in pair if path is not None]
     missing = [path for path in paths if not Path(path).is_file()]
     if missing:

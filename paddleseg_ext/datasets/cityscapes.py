@@ -20,15 +20,15 @@ _CONVERT = (
 class Cityscapes(SegmentationDataset):
     """19 classes, labelled by training numbers (labelTrainIds); 255 is ignored.
 
-    Images and labels belong together by city and name, never by their order. The lists (train.list, …) that lie
-    beside the folders are not needed.
+    Images and labels are paired by city and name, never by their order. The lists beside the folders (train.list, …)
+    are not needed.
 
     Args:
         dataset_root: the folder that holds `leftImg8bit` and `gtFine`.
         mode: 'train', 'val' or 'test'; in 'test' all labels may be absent.
         edge: whether training samples also carry a binary edge mask.
 
-    Raises DataError when the folder is not such a data set, or an image or a label stands alone.
+    Raises DataError when the folder is not such a data set, or an image or a label has no partner.
     """
 
     NUM_CLASSES = 19

@@ -1,4 +1,4 @@
-"""A data set of one's own: lists of image and label files, as PaddleSeg's `type: Dataset` reads them."""
+"""The user's own data set: lists of image and label files, as PaddleSeg's `type: Dataset` reads them."""
 
 from os.path import commonprefix
 from pathlib import Path
@@ -12,15 +12,15 @@ from paddleseg_ext_runtime.reading import IGNORE
 
 @register(DATASETS)
 class Dataset(SegmentationDataset):
-    """Images and labels named by a text file, one pair a line: `image1.jpg label1.png`, relative to `dataset_root`.
+    """Images and labels listed in a text file, one pair per line: `image1.jpg label1.png`, below `dataset_root`.
 
     Args:
-        mode: 'train', 'val' or 'test'; names which of `train_path`, `val_path`, `test_path` is read. A test list
-            may name images alone.
-        separator: what stands between the two names; another one allows blanks in names.
+        mode: 'train', 'val' or 'test'; chooses `train_path`, `val_path` or `test_path`. A test list may name
+            images without labels.
+        separator: the text between the two names; set another one if names contain blanks.
 
-    Labels are class numbers from 0 and `ignore_index`. Raises ConfigError for settings that cannot be,
-    DataError for a list or files that are missing, with the line.
+    Labels are class numbers from 0 and `ignore_index`. Raises ConfigError for impossible settings, DataError for a
+    wrong line of a list or a missing file.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Dataset(SegmentationDataset):
 
 
 def read_list(path: Path, root: Path, separator: str, needs_labels: bool) -> list[Pair]:
-    """The pairs that a list file names; blank lines are passed over. Raises DataError with the line that is wrong."""
+    """The pairs in a list file; blank lines are skipped. Raises DataError with the wrong line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -81,9 +81,9 @@ def read_list(path: Path, root: Path, separator: str, needs_labels: bool) -> lis
 
 
 def _check_names(path: Path, pairs: list[Pair]) -> None:
-    """Looks for images beside labels that bear the name of another image: so looks a list that slipped.
+    """Looks for images that are paired with the label of another image, as in a list that is shifted.
 
-    Raises DataError when most do; a few may be meant, and are warned of.
+    Raises DataError if most are; a few may be intended, so they only give a warning.
     """
     named = [(Path(image).stem, Path(label).stem) for image, label in pairs if label is not None]
     images = {image for image, _ in named}
@@ -94,10 +94,10 @@ def _check_names(path: Path, pairs: list[Pair]) -> None:
     if not crossed:
         return
     image, label = crossed[0]
-    said = (
+    message = (
         f"{path} pairs {len(crossed)} of {len(named)} images with the label of another one, by name; "
         f"the first is {image} with {label}"
     )
     if len(crossed) * 2 > len(named):
-        raise DataError(f"{said}. The lists seem shifted against each other: write each image beside its own label")
-    get_logger().warning("%s", said)
+        raise DataError(f"{message}. The lists seem shifted against each other: write each image beside its own label")
+    get_logger().warning("%s", message)

@@ -1,7 +1,7 @@
-"""Batches for training and samples for validation, in an order that is a function of the seed alone.
+"""Batches for training and samples for validation, in an order that depends only on the seed.
 
-Paddle's DataLoader waits for ever when a data set raises without workers, and reports a worker's error
-without its message. Here errors travel as values and are raised, whole, where the batch is wanted.
+Without workers, Paddle's DataLoader waits for ever when a data set raises an error; with workers, it loses the
+message. So errors are passed on as values here, and raised with their full message where the batch is used.
 """
 
 import random
@@ -23,7 +23,7 @@ _ERROR = "error"
 
 @dataclass(frozen=True)
 class Key:
-    """Names one sample of a run: which one, and the seed of its augmentation."""
+    """One sample of a run: its index, and the seed of its augmentation."""
 
     index: int
     seed: int
@@ -50,10 +50,9 @@ class SeededReader(io.Dataset):
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """The keys of every batch of a run: epochs are shuffled by (seed, epoch), short last batches dropped.
+    """The keys of every batch of a run. Epochs are shuffled by (seed, epoch); a short last batch is dropped.
 
-    An epoch holds every sample `repeats` times.
-    Being a function of the position, it needs no state to resume.
+    An epoch holds every sample `repeats` times. The order depends only on the position, so resuming needs no state.
     """
 
     length: int
@@ -97,7 +96,7 @@ def training_batches(dataset: io.Dataset, order: TrainingOrder, num_workers: int
     """
     reader = SeededReader(dataset)
     if num_workers > 0:
-        # On the CPU: a batch is moved to the device once, by the trainer.
+        # On the CPU, because the trainer moves a batch to the device.
         options = {"num_workers": num_workers, "places": paddle.CPUPlace(), "worker_init_fn": _ignore_interrupts}
         loader = io.DataLoader(reader, batch_sampler=order, collate_fn=_collate, **options)
         running = iter(loader)
@@ -105,7 +104,7 @@ def training_batches(dataset: io.Dataset, order: TrainingOrder, num_workers: int
             for batch in running:
                 yield _raise_errors({name: _to_numpy(value) for name, value in batch.items()})
         finally:
-            # Its thread holds it: left to the garbage collector, the workers of a half-read epoch stay until the end.
+            # The loader's thread refers to it, so garbage collection would not end the workers of an unfinished epoch.
             running._try_shutdown_all(timeout=1)
         return
     with ThreadPoolExecutor(1) as pool:
@@ -124,8 +123,8 @@ def validation_samples(
 ) -> Iterator[dict[str, Any]]:
     """The samples of a data set one by one, in order; each rank gets every num_ranks-th.
 
-    Threads do the reading: decoding and resizing release the interpreter's lock, and samples of different
-    sizes need no collation.
+    Threads read them: decoding and resizing release the interpreter's lock, and samples of different sizes are
+    not joined into batches.
     """
     indices = range(rank, len(dataset), num_ranks)
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:
@@ -139,7 +138,7 @@ def validation_samples(
 
 
 def _read(dataset: io.Dataset, index: int) -> dict[str, Any]:
-    """One sample. Whatever a data set or a transform raises becomes a DataError that names the sample."""
+    """One sample. Any error of a data set or a transform becomes a DataError that names the sample."""
     try:
         sample = dataset[index]
         if not isinstance(dataset, SegmentationDataset) and "label" in sample:
@@ -159,7 +158,7 @@ def _name(dataset: io.Dataset, index: int) -> str:
 
 
 def _check_range(label: np.ndarray, dataset: io.Dataset) -> None:
-    """PaddleSeg's own readers take any label, and the loss then fails without naming a file."""
+    """Raises DataError for a label that is no class: PaddleSeg's readers accept it, and the loss names no file."""
     wrong = label[(label >= dataset.num_classes) & (label != dataset.ignore_index)]
     if wrong.size:
         raise DataError(
@@ -186,12 +185,12 @@ def _collate(samples: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _as_error(message: str) -> dict[str, np.ndarray]:
-    # As numbers: worker processes pass arrays, not text.
+    # As numbers, because worker processes pass only arrays.
     return {_ERROR: np.frombuffer(message.encode(), np.uint8)}
 
 
 def _ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches the workers as well; the trainer ends its iteration and then ends them."""
+    """Ignores Ctrl-C in a worker: the trainer finishes its iteration and then ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

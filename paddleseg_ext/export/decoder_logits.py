@@ -1,10 +1,10 @@
-"""Logits at decoder resolution from models that give full-size ones: what PaddleSeg's own upsample at their end.
+"""Finds the logits at decoder resolution (before the upsampling to the image's size) in PaddleSeg's own models.
 
-VIM is worth something only before the upsampling. Nearly all of PaddleSeg's models end in `F.interpolate` of their
-logits to the size of the image. Nothing of theirs says so, but the call can be watched: while the model runs, in
-dygraph and again while it is traced, every `F.interpolate` notes what it was given and what it gave. When the
-model's output is what such a call gave, the logits are what it was given. The interpolation then has no use in the
-graph, and Paddle leaves it out when it saves.
+The VIM output operators save work only if they run before the upsampling. Nearly all of PaddleSeg's models end in
+an `F.interpolate` of their logits to the size of the image, but return only the result. So every call of
+`F.interpolate` is recorded while the model runs, and again while it is traced. If the model returns the output of
+such a call, the input of that call is the logits. Nothing else then uses the interpolation, and Paddle drops it from
+the saved graph.
 """
 
 import inspect
@@ -30,7 +30,10 @@ class _Upsampling:
 
 
 class _Watch:
-    """Notes every F.interpolate that the output operators could do in its place, while it is entered."""
+    """While entered, records the calls of F.interpolate that an output operator could replace.
+
+    It is not thread-safe: it replaces `F.interpolate` for the whole process.
+    """
 
     def __init__(self):
         self._seen: list[_Upsampling] = []
@@ -38,7 +41,7 @@ class _Watch:
 
     def __enter__(self) -> None:
         self._original = F.interpolate
-        # nn.Upsample looks it up in the first, F.upsample in the second.
+        # nn.Upsample uses the first name, F.upsample the second.
         F.interpolate = common.interpolate = self._interpolate
 
     def __exit__(self, *_error: object) -> None:
@@ -50,11 +53,11 @@ class _Watch:
         output = self._original(*args, **kwargs)
         call = _SIGNATURE.bind(*args, **kwargs)
         call.apply_defaults()
-        given = call.arguments
-        # align_mode 1 samples elsewhere; where corners are aligned it says nothing.
-        is_ours = given["mode"].lower() == "bilinear" and (given["align_corners"] or given["align_mode"] == 0)
-        if is_ours and given["data_format"] == "NCHW":
-            self._seen.append(_Upsampling(given["x"], output, given["align_corners"]))
+        arguments = call.arguments
+        # align_mode 1 samples at other positions; with align_corners it has no effect.
+        is_plain = arguments["align_corners"] or arguments["align_mode"] == 0
+        if is_plain and arguments["mode"].lower() == "bilinear" and arguments["data_format"] == "NCHW":
+            self._seen.append(_Upsampling(arguments["x"], output, arguments["align_corners"]))
         return output
 
     def upsampling_to(self, output: Tensor) -> _Upsampling | None:
@@ -63,14 +66,14 @@ class _Watch:
 
 
 class WithLogits(nn.Layer):
-    """A model that returns full-size logits, with the method `logits` that our own have. In eval mode.
+    """Adds the method `logits`, which our own models have, to a model that returns full-size logits. In eval mode.
 
     Args:
-        model: what returns [B, K, H, W], or a list or tuple that begins with it.
-        x: [B, C, H, W], an image to find out by how the logits are upsampled.
+        model: returns [B, K, H, W], or a list or tuple that begins with it.
+        x: [B, C, H, W], an image for a first run, which finds the upsampling.
 
-    `align_corners` is how the model upsamples its logits. `is_before_upsampling` says whether the last call of
-    `logits` found that; if not, it gave the full-size ones, and an output operator gains nothing.
+    `align_corners` is the setting of the model's upsampling. `is_before_upsampling` tells whether the last call of
+    `logits` found the upsampling; if not, it returned full-size logits, and an output operator saves no work.
 
     Raises ConversionError for a model that returns something else.
     """
@@ -94,14 +97,14 @@ class WithLogits(nn.Layer):
     @paddle.jit.not_to_static
     def _source(self, outputs: Any, x: Tensor) -> Tensor:
         output = outputs[0] if isinstance(outputs, list | tuple) and outputs else outputs
-        # A Tensor in dygraph, a Variable while tracing, where a length that Paddle does not know is -1.
+        # `output` is a Tensor, or while tracing a Variable, in whose shape -1 stands for an unknown length.
         if len(getattr(output, "shape", ())) != 4 or "float" not in str(output.dtype).lower():
             raise ConversionError(
                 f"{type(self.model).__name__} gives {_describe(output)}; logits [B, K, H, W] are needed"
             )
         call = self._watch.upsampling_to(output)
         self.is_before_upsampling = call is not None and all(
-            length in (-1, wanted) for length, wanted in zip(output.shape[2:], x.shape[2:], strict=True)
+            length in (-1, size) for length, size in zip(output.shape[2:], x.shape[2:], strict=True)
         )
         if not self.is_before_upsampling:
             return output
@@ -110,7 +113,7 @@ class WithLogits(nn.Layer):
 
 
 def with_logits(model: nn.Layer, array: np.ndarray) -> nn.Layer:
-    """`model` if it has `logits`, else what gives it that; `array` [B, C, H, W] is an image to try it on."""
+    """`model` if it has `logits`, else a `WithLogits` of it; `array` [B, C, H, W] is an image for its first run."""
     return model if hasattr(model, "logits") else WithLogits(model, paddle.to_tensor(array))
 
 

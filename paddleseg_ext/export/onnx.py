@@ -1,4 +1,4 @@
-"""ONNX from an exported folder: converted in a child process, corrected, checked, run, and only then let be seen."""
+"""Writes ONNX from an exported folder. The file appears only after it was converted, corrected, checked and run."""
 
 import os
 import re
@@ -25,7 +25,7 @@ OPSETS = range(11, 17)
 
 @dataclass(frozen=True)
 class OnnxReport:
-    """What was written, and how its results under ONNX Runtime compare with those it should give."""
+    """The written file, and the agreement of its results under ONNX Runtime with the expected ones."""
 
     file: Path
     opset: int
@@ -41,12 +41,12 @@ def export_onnx(
     timeout_s: float = 600.0,
     checked: Checked | None = None,
 ) -> OnnxReport:
-    """Writes `model.onnx` (or `save_file`) from the exported program in `folder`, with the shapes that one has.
+    """Writes `model.onnx` (or `save_file`) from the exported program in `folder`, with the same shapes.
 
-    Without `opset`, it is the lowest from 11 on that has all operators. The file is checked by onnx, run under
-    ONNX Runtime and compared with what the network gave for some inputs (`checked`, of an export's report), else with
-    Paddle Inference on a scene. Raises ConversionError, and leaves what was
-    there, when an operator cannot be expressed, a step takes longer than `timeout_s` or the two disagree.
+    Without `opset`, the lowest one from 11 on that has all operators is used. onnx checks the file; then its results
+    under ONNX Runtime are compared with those of the network (`checked`, from the report of an export) or of Paddle
+    Inference. Raises ConversionError, and leaves an old file as it was, when an operator cannot be expressed, a step
+    takes longer than `timeout_s`, or the results disagree.
     """
     folder = Path(folder)
     save_file = Path(save_file or folder / ONNX_FILE)
@@ -71,22 +71,22 @@ def _convert(folder: Path, written: Path, opset: int | None, timeout_s: float) -
     arguments = [f"--{key}={file}" for key, file in files.items()]
     arguments += [f"--opset={opset or OPSETS.start}", f"--exact={int(opset is not None)}"]
     try:
-        said = run_child(run_paddle2onnx.__file__, arguments, timeout_s)
+        output = run_child(run_paddle2onnx.__file__, arguments, timeout_s)
     except ConversionError as error:
         raise ConversionError(f"{folder} has no ONNX form: {_reason(str(error))}") from error
     model = onnx.load(str(written)) if written.is_file() else None
-    if model is None or not model.graph.node:  # it reports success then, too
-        raise ConversionError(f"{folder} has no ONNX form: {_reason(said)}")
+    if model is None or not model.graph.node:  # paddle2onnx reports success in this case, too
+        raise ConversionError(f"{folder} has no ONNX form: {_reason(output)}")
     return model
 
 
-def _reason(said: str) -> str:
-    """What paddle2onnx complained of, in a line; its last one when nothing is known of it."""
-    if found := re.search(r"operators not supported yet, including ([\w,]+\w)", said):
-        return f"paddle2onnx cannot convert {found[1].replace(',', ', ')}"
-    if found := re.search(r"operator: (\w+), requires opset_version >= (\d+)", said):
-        return f"{found[1]} needs opset {found[2]} or newer"
-    return (said.strip().splitlines() or ["paddle2onnx said nothing"])[-1]
+def _reason(output: str) -> str:
+    """The known complaint in the output of paddle2onnx as one line, otherwise the last line of the output."""
+    if match := re.search(r"operators not supported yet, including ([\w,]+\w)", output):
+        return f"paddle2onnx cannot convert {match[1].replace(',', ', ')}"
+    if match := re.search(r"operator: (\w+), requires opset_version >= (\d+)", output):
+        return f"{match[1]} needs opset {match[2]} or newer"
+    return (output.strip().splitlines() or ["paddle2onnx said nothing"])[-1]
 
 
 def _check(model: onnx.ModelProto) -> None:

@@ -1,4 +1,4 @@
-"""Corrections of what paddle2onnx 1.3.1 writes, told from the Paddle program it was made of."""
+"""Corrects errors in the output of paddle2onnx 1.3.1; the original Paddle program tells what is right."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,32 +9,32 @@ from onnx import helper, numpy_helper
 
 from paddleseg_ext.export.program import StaticProgram, argument, attribute
 
-# paddle 2.6 exports F.adaptive_avg_pool2d and F.adaptive_max_pool2d as these.
+# paddle 2.6 exports F.adaptive_avg_pool2d and F.adaptive_max_pool2d as these operators.
 _REDUCE = {"pool2d": "ReduceMean", "max_pool2d_with_index": "ReduceMax"}
 
 
 def correct(model: onnx.ModelProto, program: StaticProgram, output_name: str) -> dict[str, int]:
-    """Applies every correction in place; returns how many nodes each changed, by its name."""
+    """Applies every correction in place; returns the number of changed nodes by the name of the correction."""
     changed = {"adaptive poolings made exact": exact_adaptive_pooling(model, program)}
     rename_output(model, output_name)
     return changed
 
 
 def rename_output(model: onnx.ModelProto, name: str) -> None:
-    """Calls the only output `name`; Paddle's `save_infer_model/scale_0.tmp_N` differs from export to export."""
+    """Renames the only output to `name`; Paddle's `save_infer_model/scale_0.tmp_N` differs in every export."""
     (output,) = model.graph.output
     for node in model.graph.node:
         for names in (node.input, node.output):
-            names[:] = [name if one == output.name else one for one in names]
+            names[:] = [name if old == output.name else old for old in names]
     output.name = name
 
 
 def exact_adaptive_pooling(model: onnx.ModelProto, program: StaticProgram) -> int:
-    """Replaces adaptive poolings whose windows are not all of one size, or of a size that is open.
+    """Replaces adaptive poolings whose windows differ in size or whose input has an open size.
 
-    ONNX has no such operator. paddle2onnx writes a pooling with windows of one size, another function unless the
-    output divides the input; where the input's size is open, it writes -1. Instead every output row and column
-    reduces the slice that Paddle gives it: [i * L // n, ceil((i + 1) * L / n)).
+    ONNX has no such operator. paddle2onnx writes a pooling with equal windows, which is another function unless the
+    output size divides the input size; for an open size it writes -1. Instead, every output row and column reduces
+    the slice that Paddle uses: [i * L // n, ceil((i + 1) * L / n)).
     """
     poolings = {argument(op, "Out"): op for op in program.operators() if _is_adaptive(op)}
     shapes = {var.name: list(var.type.lod_tensor.tensor.dims) for var in program.desc.blocks[0].vars}
@@ -60,7 +60,7 @@ def _is_adaptive(op: Any) -> bool:
 
 
 class _SlicedPooling:
-    """The nodes that take the place of one pooling node, one axis after the other."""
+    """The nodes that replace one pooling node: they pool one axis after the other."""
 
     def __init__(self, node: onnx.NodeProto, reduce: str):
         self._source, self._target = node.input[0], node.output[0]
@@ -68,7 +68,7 @@ class _SlicedPooling:
         self._nodes: list[onnx.NodeProto] = []
 
     def build(self, lengths: Sequence[int], counts: Sequence[int]) -> list[onnx.NodeProto]:
-        """lengths: height and width of the input, -1 where open; counts: those of the output."""
+        """lengths: height and width of the input, -1 if open; counts: height and width of the output."""
         rows = self._pool(self._source, 2, lengths[0], counts[0])
         self._pool(rows, 3, lengths[1], counts[1])
         self._nodes[-1].output[0] = self._target

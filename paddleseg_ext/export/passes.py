@@ -1,7 +1,7 @@
-"""Passes over an exported program, so that Paddle-Lite's released `opt` takes it and fuses it.
+"""Passes over an exported program, so that Paddle-Lite's released `opt` accepts it and fuses its operators.
 
-They belong to the graph, not to a model: they serve PaddleSeg's own models as well. None changes what is
-computed; `paddleseg_ext.export.static_graph` checks that after every export.
+They work on the graph of any model, also of PaddleSeg's own. None changes the results;
+`paddleseg_ext.export.static_graph` checks this after every export.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ from paddleseg_ext.export.program import StaticProgram, argument, attribute
 from paddleseg_ext.export.size_folding import fold_sizes
 
 _ATTR = framework_pb2.AttrType
-# Callstacks hold the absolute paths of the exporting machine; the others only matter while training.
+# Callstacks hold absolute paths of the exporting machine; the other attributes matter only in training.
 _DEBUG_ATTRIBUTES = {"op_callstack", "op_namescope", "op_role", "op_role_var", "op_device", "with_quant_attr"}
 
 
 def optimise(program: StaticProgram) -> dict[str, int]:
-    """Applies every pass in place; returns how many operators each changed, by the name of the pass."""
+    """Applies every pass in place; returns the number of changed operators by the name of the pass."""
     changed = {
         "sizes fixed": fold_sizes(program),
         "position embeddings folded": fold_constant_interpolation(program),
@@ -35,14 +35,14 @@ def optimise(program: StaticProgram) -> dict[str, int]:
 def fold_constant_interpolation(program: StaticProgram) -> int:
     """Replaces `linear_interp_v2` of a parameter to a fixed length by a parameter of that length.
 
-    Paddle-Lite has no x86 kernel for it, and on a phone it is work that never changes.
+    Paddle-Lite has no x86 kernel for it, and a phone would compute the same values at every run.
     """
     block = program.desc.blocks[0]
-    kept, folded = [], 0
+    operators, folded = [], 0
     for op in block.ops:
         source = argument(op, "X")
         if op.type != "linear_interp_v2" or source not in program.params or not _has_fixed_length(op):
-            kept.append(op)
+            operators.append(op)
             continue
         name = argument(op, "Out")
         program.params[name] = _stretch(program.params[source], op)
@@ -51,7 +51,7 @@ def fold_constant_interpolation(program: StaticProgram) -> int:
         var.persistable = True
         var.type.lod_tensor.tensor.dims[:] = program.params[name].shape
         folded += 1
-    _set_operators(block, kept)
+    _set_operators(block, operators)
     return folded
 
 
@@ -78,7 +78,7 @@ def fuse_conv_bias(program: StaticProgram) -> int:
 
 
 def restore_relu6_threshold(program: StaticProgram) -> int:
-    """Gives every relu6 the `threshold` that `opt` insists on and a default `jit.save` drops."""
+    """Gives every relu6 the `threshold` that `opt` requires and that `jit.save` drops by default."""
     restored = 0
     for op in program.operators():
         if op.type == "relu6" and attribute(op, "threshold") is None:
@@ -88,7 +88,7 @@ def restore_relu6_threshold(program: StaticProgram) -> int:
 
 
 def rename_batched_products(program: StaticProgram) -> int:
-    """Writes bmm as the matmul_v2 that it is a case of; Paddle-Lite has the latter alone."""
+    """Replaces bmm by matmul_v2, which includes it: Paddle-Lite has only matmul_v2."""
     renamed = 0
     for op in program.operators():
         if op.type == "bmm":
@@ -100,26 +100,26 @@ def rename_batched_products(program: StaticProgram) -> int:
 
 
 def strip_debug_attributes(program: StaticProgram) -> None:
-    """Removes what only a debugger or a trainer reads; the file then names no path of this machine."""
+    """Removes attributes that only debuggers and training read; some contain paths of this machine."""
     for op in program.operators():
-        kept = [attr.SerializeToString() for attr in op.attrs if attr.name not in _DEBUG_ATTRIBUTES]
+        attributes = [attr.SerializeToString() for attr in op.attrs if attr.name not in _DEBUG_ATTRIBUTES]
         del op.attrs[:]
-        op.attrs.extend([framework_pb2.OpDesc.Attr.FromString(attr) for attr in kept])
+        op.attrs.extend([framework_pb2.OpDesc.Attr.FromString(attr) for attr in attributes])
 
 
 def remove_unused(program: StaticProgram) -> None:
-    """Removes variables and parameters that no operator mentions any more."""
-    mentioned = {name for op in program.operators() for slot in [*op.inputs, *op.outputs] for name in slot.arguments}
+    """Removes variables and parameters that no operator uses any more."""
+    used = {name for op in program.operators() for slot in [*op.inputs, *op.outputs] for name in slot.arguments}
     block = program.desc.blocks[0]
-    kept = [var.SerializeToString() for var in block.vars if var.name in mentioned]
+    variables = [var.SerializeToString() for var in block.vars if var.name in used]
     del block.vars[:]
-    block.vars.extend([framework_pb2.VarDesc.FromString(var) for var in kept])
-    program.params = {name: value for name, value in program.params.items() if name in mentioned}
-    program.info = {name: value for name, value in program.info.items() if name in mentioned}
+    block.vars.extend([framework_pb2.VarDesc.FromString(var) for var in variables])
+    program.params = {name: value for name, value in program.params.items() if name in used}
+    program.info = {name: value for name, value in program.info.items() if name in used}
 
 
 def _set_operators(block: Any, operators: list) -> None:
-    """Keeps only `operators`. They are copied first: protobuf frees them with the list they live in."""
+    """Keeps only `operators`. They are copied first, because protobuf frees them when the list is emptied."""
     copies = [framework_pb2.OpDesc.FromString(op.SerializeToString()) for op in operators]
     del block.ops[:]
     block.ops.extend(copies)

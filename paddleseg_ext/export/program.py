@@ -1,7 +1,7 @@
-"""An exported program and its parameters, read and written without running anything.
+"""Reads and writes an exported program and its parameters without running anything.
 
-`model.pdmodel` is a ProgramDesc protobuf; `model.pdiparams` is the persistable variables, sorted by name,
-each in Paddle's LoDTensor serialisation; `model.pdiparams.info` maps them to names in the network.
+`model.pdmodel` is a ProgramDesc protobuf; `model.pdiparams` holds the persistable variables, sorted by name,
+in Paddle's LoDTensor format; `model.pdiparams.info` maps them to names in the network.
 """
 
 import pickle
@@ -43,11 +43,11 @@ class StaticProgram:
             yield from block.ops
 
     def operator_counts(self) -> Counter:
-        """How often each operator type occurs."""
+        """The number of operators per type."""
         return Counter(op.type for op in self.operators())
 
     def uses(self) -> Counter:
-        """How many operator inputs read each variable."""
+        """The number of operator inputs that read each variable."""
         return Counter(name for op in self.operators() for slot in op.inputs for name in slot.arguments)
 
 
@@ -65,7 +65,7 @@ def attribute(op: Any, name: str) -> Any:
 
 
 def read_program(folder: str | Path) -> StaticProgram:
-    """Reads an exported folder. Raises ConversionError when a file is missing or is not what it should be."""
+    """Reads an exported folder. Raises ConversionError when a file is missing or damaged."""
     folder = Path(folder)
     desc = framework_pb2.ProgramDesc()
     try:

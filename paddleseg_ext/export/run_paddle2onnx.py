@@ -1,12 +1,12 @@
-"""Converts an exported program to ONNX. A script, started in a child process: paddle2onnx aborts at what it cannot do.
+"""Converts an exported program to ONNX. A script for a child process, because paddle2onnx may abort the process.
 
     python run_paddle2onnx.py --model model.pdmodel --params model.pdiparams --output model.onnx --opset 11 --exact 0
 
-Imports nothing of this package. What paddle2onnx says goes to standard output.
+It imports nothing of this package. The messages of paddle2onnx go to standard output.
 """
 
 import argparse
-import zlib  # noqa: F401  before paddle, whose own breaks Pillow
+import zlib  # noqa: F401  before paddle, because paddle's own zlib breaks Pillow
 
 
 def main() -> None:
@@ -20,10 +20,10 @@ def main() -> None:
 
     import paddle
 
-    paddle.disable_signal_handler()  # it would bury the reason of an abort under a C++ stack
+    paddle.disable_signal_handler()  # it would hide the reason of an abort behind a C++ stack
     import paddle2onnx
 
-    # Its own check would come before the graph is made right.
+    # paddle2onnx would check the graph before our corrections.
     paddle2onnx.export(
         args.model,
         args.params,

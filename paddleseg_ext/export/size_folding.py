@@ -1,8 +1,8 @@
-"""A pass: sizes that PaddleSeg's models compute from `paddle.shape(x)`, worked out where the export fixes them.
+"""A pass that computes, at export, the sizes that PaddleSeg's models compute from `paddle.shape(x)`.
 
-`F.interpolate(y, paddle.shape(x)[2:])` is a chain of shape, slice and cast whose result is known once the size of
-the image is. Paddle-Lite runs such a chain on the host at every inference, and stops at some: a number beside a
-tensor (`paddle.shape(x)[2] // 8`) is a constant without a shape, which it refuses.
+`F.interpolate(y, paddle.shape(x)[2:])` is a chain of shape, slice and cast. If the export fixes the size of the
+image, its result is known. Paddle-Lite would run the chain on the host at every inference, and it refuses some
+chains: in `paddle.shape(x)[2] // 8` the number 8 is a constant without a shape.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ _TENSOR_SLOTS = ("SizeTensor", "OutSize")
 
 
 def fold_sizes(program: StaticProgram) -> int:
-    """Gives interpolations of known size that size as attributes; returns how many. Open lengths stay computed."""
+    """Writes known sizes of interpolations as attributes; returns their number. Open sizes are still computed."""
     block = program.desc.blocks[0]
     shapes = {var.name: list(var.type.lod_tensor.tensor.dims) for var in block.vars}
     writers = Counter(name for op in program.operators() for slot in op.outputs for name in slot.arguments)
@@ -33,7 +33,7 @@ def fold_sizes(program: StaticProgram) -> int:
     folded = 0
     for op in block.ops:
         value = _value(op, known, shapes)
-        if value is not None and writers[argument(op, "Out")] == 1:  # a loop writes its variables again
+        if value is not None and writers[argument(op, "Out")] == 1:  # in a loop a variable has two writers
             known[argument(op, "Out")] = value
         elif op.type.endswith("_interp_v2") and (size := _size(op, known)):
             attribute(op, "out_h").i, attribute(op, "out_w").i = size
@@ -46,7 +46,7 @@ def fold_sizes(program: StaticProgram) -> int:
 
 
 def _value(op: Any, known: dict[str, np.ndarray], shapes: dict[str, list[int]]) -> np.ndarray | None:
-    """What an operator on lengths gives; -1 stands for an open length. None when that is not known."""
+    """The result of an operator on lengths, where -1 is an open length; None when it is not known."""
     if op.type == "shape":
         return np.array(shapes[argument(op, "Input")], "int64")
     names = [name for slot in op.inputs for name in slot.arguments]
@@ -84,7 +84,7 @@ def _slice(value: np.ndarray, op: Any) -> np.ndarray | None:
 
 
 def _size(op: Any, known: dict[str, np.ndarray]) -> list[int] | None:
-    """(height, width) that an interpolation gets in tensors, if known."""
+    """The (height, width) that an interpolation gets from tensors; None when it is not known."""
     names = [name for slot in op.inputs if slot.parameter in _TENSOR_SLOTS for name in slot.arguments]
     if not names or any(name not in known for name in names):
         return None
@@ -93,7 +93,7 @@ def _size(op: Any, known: dict[str, np.ndarray]) -> list[int] | None:
 
 
 def _remove_unread(program: StaticProgram, known: dict[str, np.ndarray]) -> None:
-    """Removes what computed a known length that nothing reads any more, the last of a chain first."""
+    """Removes operators whose known result is not read any more, from the end of each chain to its start."""
     block = program.desc.blocks[0]
     uses = program.uses()
     for index in reversed(range(len(block.ops))):

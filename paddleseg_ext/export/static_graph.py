@@ -1,11 +1,12 @@
-"""Export: trace, make the graph fit Paddle-Lite, run it in another process, and only then let it be seen."""
+"""Exports a network: traces it, adapts the graph to Paddle-Lite, runs it in a child process, then publishes it."""
 
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -27,7 +28,7 @@ from paddleseg_ext_runtime.verify import Agreement, Checked, check_input, check_
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and how it was checked: `checked` is what the network itself gave."""
+    """The written files and their check: `checked` holds the results of the network itself."""
 
     folder: Path
     config: DeployConfig
@@ -38,9 +39,9 @@ class ExportReport:
 
 
 def check_input_shape(shape: Sequence[int] | None, in_channels: int = 3) -> list[int | None]:
-    """[N, C, H, W] with None for unknown lengths, from what `--input_shape` gives (None: all sizes).
+    """[N, C, H, W] with None for unknown lengths, from the value of `--input_shape` (None: all sizes).
 
-    Raises ConfigError for another number of lengths, or other channels than the network takes.
+    Raises ConfigError for a wrong number of lengths or of channels.
     """
     if shape is None:
         return [None, in_channels, None, None]
@@ -88,12 +89,13 @@ def export(
             raise ConversionError(
                 f"the exported graph disagrees with the network: {agreement}; nothing was written to {save_dir}{hint}"
             )
-        config = _describe(wrapped, input_shape, expected[0].shape, transforms or [])
-        config = replace(config, num_classes=num_classes, labels=describe_labels(num_classes, class_names))
-        config = replace(config, harmful_passes=harmful_passes(str(folder / MODEL_FILE)))
+        config = _describe(
+            wrapped, input_shape, expected[0].shape, transforms=transforms or [], num_classes=num_classes,
+            labels=describe_labels(num_classes, class_names), harmful_passes=harmful_passes(str(folder / MODEL_FILE)),
+        )  # fmt: skip
         write_deploy_yaml(config, folder)
-        # The description goes first and comes last: with it stands what it describes, even after a kill in between.
-        for name in (DEPLOY_FILE, ONNX_FILE):  # an ONNX file there is of another graph
+        # deploy.yaml is deleted first and written last, so that a folder with a deploy.yaml is always complete.
+        for name in (DEPLOY_FILE, ONNX_FILE):  # an old ONNX file belongs to another graph
             (save_dir / name).unlink(missing_ok=True)
         for name in (MODEL_FILE, PARAMS_FILE, INFO_FILE, DEPLOY_FILE):
             shutil.move(folder / name, save_dir / name)
@@ -102,13 +104,13 @@ def export(
 
 
 def with_output_op(model: nn.Layer, output_op: str, example: np.ndarray, test_scale: float = 1.0) -> ExportModel:
-    """The network as it is exported: its input scaled, the output op behind its logits.
+    """The network as it is exported: with the test scale before it and the output op behind its logits.
 
-    `example` [B, C, H, W] is an input it can take. Raises ConversionError when it cannot.
+    `example` [B, C, H, W] is an input for a first run. Raises ConversionError when the network cannot take it.
     """
     with _naming_size(example):
         model = with_logits(model, example)
-    # After a test scale the last step up is PaddleSeg's, which knows no align_corners.
+    # With a test scale, the last upsampling is PaddleSeg's, which does not align corners.
     align_corners = getattr(model, "align_corners", False) if test_scale == 1.0 else False
     wrapped = ExportModel(model, OUTPUT_OPS[output_op](align_corners), test_scale)
     wrapped.eval()
@@ -130,7 +132,7 @@ def _naming_size(array: np.ndarray) -> Iterator[None]:
 
 
 def _warn(wrapped: ExportModel, num_classes: int) -> None:
-    """Says what the user may not expect. Raises ConversionError for `decoder` on a model without its logits."""
+    """Warns of surprises. Raises ConversionError for `decoder` if the logits at decoder resolution are unknown."""
     op, logger = wrapped.output_op, get_logger()
     if num_classes == 1 and op.is_labels:
         logger.warning("the network has one class, so every label is 0; --output_op none gives its scores")
@@ -144,12 +146,14 @@ def _warn(wrapped: ExportModel, num_classes: int) -> None:
 
 
 def trace(model: nn.Layer, input_shape: Sequence[int | None], folder: Path) -> None:
-    """Writes the static graph of `model` into `folder`, as Paddle traces it. Raises ConversionError where it cannot."""
-    spec = [paddle.static.InputSpec(list(input_shape), "float32", name="x")]  # it replaces None in the list it gets
+    """Writes the static graph that Paddle traces from `model` into `folder`. Raises ConversionError if it cannot."""
+    spec = [
+        paddle.static.InputSpec(list(input_shape), "float32", name="x")
+    ]  # a copy, because InputSpec replaces None in the list
     try:
         # Without full_graph, paddle 2.6 mixes up height and width in the axial attention.
         static = paddle.jit.to_static(model, input_spec=spec, full_graph=True)
-        # clip_extra drops relu6's threshold, and with it Paddle-Lite's `opt` aborts.
+        # clip_extra would drop the threshold of relu6, without which Paddle-Lite's `opt` aborts.
         paddle.jit.save(static, str(folder / "model"), clip_extra=False)
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConversionError(f"the network cannot be traced: {_last_line(error)}") from error
@@ -160,21 +164,17 @@ def _last_line(error: Exception) -> str:
 
 
 def _describe(
-    model: ExportModel,
-    input_shape: Sequence[int | None],
-    shape: Sequence[int],
-    transforms: list[dict],
+    model: ExportModel, input_shape: Sequence[int | None], output_shape: Sequence[int], **settings: Any
 ) -> DeployConfig:
-    op = model.output_op
-    is_open = [input_shape[0] is None, False, None in input_shape[2:], None in input_shape[2:]]
-    is_open = [flag for i, flag in enumerate(is_open) if not (op.is_labels and i == 1)]
+    op, any_size = model.output_op, None in input_shape[2:]
+    is_open = [input_shape[0] is None, *([] if op.is_labels else [False]), any_size, any_size]
     return DeployConfig(
         input_shape=list(input_shape),
         output_op=op.name,
         output_dtype=op.dtype,
-        output_shape=[None if open_ else int(length) for open_, length in zip(is_open, shape, strict=True)],
+        output_shape=[None if open_ else int(length) for open_, length in zip(is_open, output_shape, strict=True)],
         output_kind="labels" if op.is_labels else "scores",
         test_scale=model.test_scale,
-        transforms=transforms,
         versions={"paddle": paddle.__version__, "paddleseg_ext": __version__},
+        **settings,
     )

@@ -1,4 +1,4 @@
-"""A model of a Triton Inference Server repository, from an exported folder with a model.onnx."""
+"""Writes a model for a Triton Inference Server repository from an exported folder with a model.onnx."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ _TYPES = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.INT32: "TYPE_INT
 def write_triton_model(folder: str | Path, repository: str | Path, name: str) -> Path:
     """Writes `<repository>/<name>/`: config.pbtxt, 1/model.onnx and the deploy.yaml beside it. Returns it.
 
-    Shapes stay as exported, the batch among them (`max_batch_size: 0`): -1 where a length is open.
+    All shapes, including the batch (`max_batch_size: 0`), stay as exported; -1 stands for an open length.
     Raises ConversionError when the folder has no model.onnx.
     """
     source, target = Path(folder) / ONNX_FILE, Path(repository) / name

@@ -1,4 +1,8 @@
-"""What every segmentation model of this package is: logits at decoder resolution, and a way up from there."""
+"""The base of all segmentation models.
+
+A model computes logits at decoder resolution, the size of the last feature map, such as 1/8 of the image. The base
+class resizes them to the image, or an output operator does it in an exported graph.
+"""
 
 from collections.abc import Sequence
 
@@ -11,16 +15,16 @@ UPSAMPLINGS = {"intepolate": "bilinear", "interpolate": "bilinear", "vim": "vim"
 
 
 class SegmentationModel(nn.Layer):
-    """A model that gives `logits(x)` at decoder resolution; subclasses implement only that.
+    """A model with `logits(x)` at decoder resolution; subclasses implement only this method.
 
-    One with auxiliary heads implements `training_logits(x)` too; they are then computed while training alone.
+    A model with auxiliary heads also implements `training_logits(x)`; the heads are computed only in training.
 
     Args:
         num_classes: number of classes K.
-        align_corners: how logits are resized to the input's size.
-        upsample: 'interpolate' (PaddleSeg's yaml spells it 'intepolate'; both are taken) or 'vim'.
-        loss_stride: while training, the logits are given at 1/loss_stride of the input size, and so is
-            the loss: full-resolution logits of 150 classes cost more than the rest of a small network.
+        align_corners: the setting with which logits are resized to the input's size.
+        upsample: 'interpolate' or PaddleSeg's spelling 'intepolate', or 'vim' (Valid Interpolate Module).
+        loss_stride: in training, logits and loss are computed at 1/loss_stride of the input size, because
+            full-resolution logits of 150 classes cost more than the rest of a small network.
 
     `size_divisor` is the input size granularity at which the network drops no pixels; any size works.
     Raises ValueError for another `upsample` or a `loss_stride` below 1.
@@ -46,7 +50,7 @@ class SegmentationModel(nn.Layer):
         raise NotImplementedError
 
     def training_logits(self, x: Tensor) -> list[Tensor]:
-        """x: [B, C, H, W] -> [B, K, h, w] of the main head, then of each auxiliary one; the loss takes them all."""
+        """x: [B, C, H, W] -> [B, K, h, w] of the main head, then of each auxiliary head; the loss uses all."""
         return [self.logits(x)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -65,9 +69,9 @@ class SegmentationModel(nn.Layer):
 
 
 def feature_channels(backbone: nn.Layer, backbone_indices: Sequence[int]) -> list[int]:
-    """The channels of those of the backbone's features that a head takes, in the order of the indices.
+    """The channels of the backbone's features that `backbone_indices` selects, in this order.
 
-    Raises ValueError for a backbone that does not list its `feat_channels`, and for an index beyond them.
+    Raises ValueError for a backbone without `feat_channels`, for an empty list and for an index out of range.
     """
     channels = getattr(backbone, "feat_channels", None)
     if channels is None:

@@ -19,8 +19,8 @@ from paddleseg_ext.weights import load_pretrained
 class LargeAveragePool(nn.Layer):
     """Average over 49x49 pixels with stride (16, 20), as in the paper (figure 10).
 
-    On a feature lower or narrower than 49 the window is as high or as wide as the feature. Which it is must be
-    known when a graph is traced, so an open size raises ValueError.
+    The window is at most as high and as wide as the feature. The size must be known when a graph is traced, so
+    an open size raises ValueError.
     """
 
     WINDOW, STRIDE = 49, (16, 20)
@@ -37,7 +37,7 @@ class LRASPPHead(nn.Layer):
     """Gates the coarsest feature by its average, then refines it with the finer ones at their resolution."""
 
     def __init__(self, in_channels: Sequence[int], mid_channels: Sequence[int], out_channels: int, num_classes: int,
-                 resize_mode: str, use_gap: bool):  # fmt: skip
+                 *, resize_mode: str, use_gap: bool):  # fmt: skip
         super().__init__()
         *details, coarsest = in_channels
         self.use_gap = use_gap
@@ -77,7 +77,7 @@ class LRASPPHead(nn.Layer):
 class LRASPP(SegmentationModel):
     """LR-ASPP over the features `backbone_indices` of a backbone, finest first.
 
-    `lraspp_head_inter_chs` gives the width of each but the last of them. With `use_gap` the gate is one
+    `lraspp_head_inter_chs` gives one width per feature, except the last. With `use_gap` the gate is one
     average of the whole feature. Raises ValueError for numbers and names that do not fit.
     """
 
@@ -104,8 +104,9 @@ class LRASPP(SegmentationModel):
         self.backbone = backbone
         self.backbone_indices = list(backbone_indices)
         self.lraspp_head = LRASPPHead(
-            in_channels, lraspp_head_inter_chs, lraspp_head_out_ch, num_classes, check_resize_mode(resize_mode), use_gap
-        )
+            in_channels, lraspp_head_inter_chs, lraspp_head_out_ch, num_classes,
+            resize_mode=check_resize_mode(resize_mode), use_gap=use_gap,
+        )  # fmt: skip
         load_pretrained(self, pretrained)
 
     def logits(self, x: Tensor) -> Tensor:

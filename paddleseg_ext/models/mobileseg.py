@@ -14,7 +14,7 @@ from paddleseg_ext.weights import load_pretrained
 
 @register(MODELS)
 class MobileSeg(LightDecoderSegmentation):
-    """MobileSeg; with `use_last_fuse` the finest feature is made of all that the decoder gives."""
+    """MobileSeg. With `use_last_fuse` the finest feature is made from all outputs of the decoder."""
 
     def __init__(
         self,
@@ -33,7 +33,8 @@ class MobileSeg(LightDecoderSegmentation):
         loss_stride: int = 1,
     ):
         super().__init__(
-            num_classes, backbone, backbone_indices, arm_type, cm_bin_sizes, cm_out_ch, arm_out_chs,
-            seg_head_inter_chs, resize_mode, upsample, loss_stride, separable=True, fuse_all=use_last_fuse,
+            num_classes, backbone, backbone_indices=backbone_indices, arm_type=arm_type, cm_bin_sizes=cm_bin_sizes,
+            cm_out_ch=cm_out_ch, arm_out_chs=arm_out_chs, seg_head_inter_chs=seg_head_inter_chs,
+            resize_mode=resize_mode, upsample=upsample, loss_stride=loss_stride, separable=True, fuse_all=use_last_fuse,
         )  # fmt: skip
         load_pretrained(self, pretrained)

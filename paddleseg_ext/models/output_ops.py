@@ -1,8 +1,8 @@
-"""What a deployed model does with its logits: one parameter-free module an output operator.
+"""The output operators: each turns the logits of an exported model into its output, without parameters.
 
-Each takes the logits at decoder resolution `[B, K, h, w]` and the size `(H, W)` of the input image, and
-declares the dtype and the shape of what it returns. All are built from operators that Paddle-Lite's
-released `opt` takes for ARM and x86: no control flow, no `index_put`, no `flatten`.
+Each takes the logits at decoder resolution `[B, K, h, w]` and the size `(H, W)` of the input image, and declares the
+dtype of its result. All are built from operators that Paddle-Lite's released `opt` accepts for ARM and x86: no
+control flow, no `index_put`, no `flatten`.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from paddle.nn import functional as F
 from paddleseg_ext.models.layers.resize import resize
 from paddleseg_ext_runtime.errors import ConfigError
 
-# See ExactValidInterpolate: twelve float32 roundings are possible, sixteen are allowed for.
+# See ExactValidInterpolate: up to twelve float32 roundings occur; the bound allows sixteen.
 _ROUNDING = 16 * 2.0**-24
 _SMALLEST = 1e-37
-_CUT_OFF = [0, 1, 0, 1]  # top, bottom, left, right: windows reach one pixel beyond the last
+_CUT_OFF = [0, 1, 0, 1]  # top, bottom, left, right: windows reach one pixel beyond the last one
 
 
 class OutputOp(nn.Layer):
-    """Base of the output operators. `name` is the value of `--output_op`, `dtype` that of the result."""
+    """Base of the output operators. `name` is the value of `--output_op`, `dtype` is the type of the result."""
 
     name: str
     dtype: str
@@ -32,7 +32,7 @@ class OutputOp(nn.Layer):
         self.align_corners = align_corners
 
     def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """logits: [B, K, h, w], size: (H, W) of the input image; see the class for what comes out."""
+        """logits: [B, K, h, w], size: (H, W) of the input image; the class describes the result."""
         raise NotImplementedError
 
 
@@ -47,7 +47,7 @@ class Logits(OutputOp):
 
 
 class Decoder(OutputOp):
-    """`decoder`: float32 logits [B, K, h, w] before any upsampling; the yardstick of what an output op costs."""
+    """`decoder`: float32 logits [B, K, h, w] before any upsampling; the baseline for the cost of an output op."""
 
     name, dtype, is_labels = "decoder", "float32", False
 
@@ -81,9 +81,10 @@ class Argmax(OutputOp):
 
 
 class _ValidInterpolate(OutputOp):
-    """Interpolates only the classes that `kept` names, takes the argmax and maps it back to class numbers.
+    """Interpolates only some classes, takes the argmax and maps it back to class numbers.
 
-    `kept` is in ascending order, so that ties break as in `Argmax`. On a batch it is the union over the images.
+    The method `kept` chooses the classes, in ascending order, so that ties break as in `Argmax`. All images of a batch
+    share them: a class that one image needs is kept for all.
     """
 
     dtype, is_labels = "int32", True
@@ -104,7 +105,7 @@ class ValidInterpolate(_ValidInterpolate):
     """`vim`: int32 labels [B, H, W] by the Valid Interpolate Module (PP-MobileSeg §3.3), any number of classes.
 
     Keeps the classes that win at least one decoder pixel. A class that would win only between decoder
-    pixels is lost; `ExactValidInterpolate` keeps those too.
+    pixels is lost; `ExactValidInterpolate` keeps such classes too.
     """
 
     name = "vim"
@@ -116,13 +117,13 @@ class ValidInterpolate(_ValidInterpolate):
 
 
 class ExactValidInterpolate(_ValidInterpolate):
-    """`vim_exact`: int32 labels [B, H, W], equal to `Argmax` in every pixel, from as few classes as that needs.
+    """`vim_exact`: int32 labels [B, H, W], equal to `Argmax` in every pixel, from fewer classes.
 
     Bound: every output pixel is a convex combination of the four corners of one 2x2 cell of decoder
     pixels, whatever the scale and `align_corners` (pixels beyond the outermost centres repeat them, which
     is a combination with weight 0 on the other side of the outermost cell). The pooling windows below are
-    these cells, and at the lower and right border also cut-off ones, which a map one pixel high or wide
-    needs; elsewhere what they keep is kept by the whole cell too. So inside a cell class c lies between
+    these cells, and also cut-off cells at the lower and right border, which a map one pixel high or wide
+    needs; on other maps the whole cells already keep the same classes. So inside a cell class c lies between
     its smallest corner `min_c` and its largest `max_c`. Where c wins, `max_c >= v_c >= v_k >= min_k` for
     all k, hence `max_c >= max_k min_k`. A class that meets this in no cell can be dropped without changing
     any pixel, ties included, because a class that ties with the winner meets it as well.
@@ -144,7 +145,7 @@ class ExactValidInterpolate(_ValidInterpolate):
         bound = paddle.max(smallest, axis=1, keepdim=True)
         bound = bound - (paddle.abs(bound) * _ROUNDING + _SMALLEST)
         possible = paddle.cast(largest >= bound, "float32")
-        # Not compared with a number: Paddle writes that as a constant without a shape, on which Paddle-Lite aborts.
+        # No comparison with a number: Paddle writes it as a constant without a shape, and Paddle-Lite aborts on it.
         return paddle.nonzero(paddle.max(possible, axis=[0, 2, 3])).reshape([-1]).astype("int32")
 
 
@@ -154,9 +155,9 @@ OUTPUT_OPS: dict[str, type[OutputOp]] = {
 
 
 def resolve_output_op(flag: str | None, upsample: str) -> str:
-    """The output op: as the flag says, but `none` (or no flag) on a config with `upsample: vim` means VIM.
+    """The output op of the flag; but `none` or no flag means VIM if the config says `upsample: vim`.
 
-    Raises ConfigError for an operation on scores behind VIM, which gives labels.
+    Raises ConfigError for an operation on scores after VIM, which gives labels.
     """
     if upsample != "vim":
         return flag or "argmax"
@@ -169,12 +170,12 @@ def resolve_output_op(flag: str | None, upsample: str) -> str:
 
 
 class ExportModel(nn.Layer):
-    """A segmentation model with an output operator behind its logits: what is exported and what is timed.
+    """A segmentation model followed by an output operator. This is the network that is exported and timed.
 
-    A model without `logits(x)`, as PaddleSeg's own are, gets one from `decoder_logits.with_logits`.
+    PaddleSeg's own models have no `logits(x)`; `decoder_logits.with_logits` adds it.
 
-    With another `test_scale` than 1 the network sees the image at that scale, and its logits come back in two steps,
-    as in validation: to the size it saw, as `align_corners` of the model says, then to that of the image.
+    If `test_scale` is not 1, the network gets the image at that scale, and its logits are resized in two steps, as in
+    validation: to the scaled size, with the model's `align_corners`, and then to the size of the image.
     """
 
     def __init__(self, model: nn.Layer, output_op: OutputOp, test_scale: float = 1.0):
@@ -184,20 +185,20 @@ class ExportModel(nn.Layer):
         self.test_scale = test_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [B, C, H, W] -> what the output operator returns."""
+        """x: [B, C, H, W] -> the result of the output operator."""
         return self.output_op(self.logits(x), x.shape[2:])
 
     def logits(self, x: Tensor) -> Tensor:
-        """x: [B, C, H, W] -> what the output operator is given, [B, K, h, w]."""
+        """x: [B, C, H, W] -> the input of the output operator, [B, K, h, w]."""
         if self.test_scale == 1.0:
             return self.model.logits(x)
-        seen = resize(x, scaled_size(x.shape[2:], self.test_scale))
-        logits = self.model.logits(seen)
+        scaled = resize(x, scaled_size(x.shape[2:], self.test_scale))
+        logits = self.model.logits(scaled)
         if isinstance(self.output_op, Decoder):
             return logits
-        return resize(logits, seen.shape[2:], getattr(self.model, "align_corners", False))
+        return resize(logits, scaled.shape[2:], getattr(self.model, "align_corners", False))
 
 
 def scaled_size(size: Sequence[int], scale: float) -> list[int]:
-    """(height, width) at a scale, rounded as PaddleSeg rounds it; for numbers, and for the tensors of an open size."""
+    """(height, width) at a scale, rounded as in PaddleSeg. An open size may consist of tensors."""
     return [int(length * scale + 0.5) for length in size]

@@ -29,9 +29,9 @@ class PPMobileSeg(SegmentationModel):
         upsample: str = "intepolate",
         loss_stride: int = 1,
     ):
-        super().__init__(num_classes, align_corners, upsample, loss_stride)
+        super().__init__(num_classes, align_corners=align_corners, upsample=upsample, loss_stride=loss_stride)
         self.backbone = backbone
-        self.decode_head = FuseHead(num_classes, backbone.feat_channels[0], head_use_dw)
+        self.decode_head = FuseHead(num_classes, backbone.feat_channels[0], use_dw=head_use_dw)
         load_pretrained(self, pretrained)
 
     def logits(self, x: Tensor) -> Tensor:

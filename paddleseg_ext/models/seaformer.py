@@ -17,7 +17,7 @@ from paddleseg_ext.weights import load_pretrained
 
 @register(MODELS)
 class SeaFormerSeg(SegmentationModel):
-    """The light head (§3.3) over the backbone's maps `in_index`, the detail first.
+    """The light head (§3.3) on the backbone's maps `in_index`, of which the first is the detail.
 
     Each further map gates the detail and brings it to the next width of `embed_dims`; the last width is
     `head_channels`. Any size works, and no size drops pixels; `size_divisor` is 64, where all maps halve exactly.
@@ -41,7 +41,7 @@ class SeaFormerSeg(SegmentationModel):
         upsample: str = "intepolate",
         loss_stride: int = 1,
     ):
-        super().__init__(num_classes, align_corners, upsample, loss_stride)
+        super().__init__(num_classes, align_corners=align_corners, upsample=upsample, loss_stride=loss_stride)
         if input_transform != "multiple_select":
             raise ValueError(f"input_transform is {input_transform!r}; it must be multiple_select")
         needed, available = len(embed_dims) + 1, len(backbone.feat_channels)
@@ -58,7 +58,8 @@ class SeaFormerSeg(SegmentationModel):
         detail = backbone.feat_channels[in_index[0]]
         for i, width in enumerate(embed_dims):
             semantic = backbone.feat_channels[in_index[i + 1]]
-            self.add_sublayer(f"fuse{i + 1}", SigmoidFusion(detail, semantic, width, "hardsigmoid", CONV_BATCH_NORM))
+            fusion = SigmoidFusion(detail, semantic, width, gate="hardsigmoid", names=CONV_BATCH_NORM)
+            self.add_sublayer(f"fuse{i + 1}", fusion)
             detail = width
         self._init_head()
         load_pretrained(self, pretrained)

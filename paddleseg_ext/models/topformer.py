@@ -33,9 +33,9 @@ class TopFormer(SegmentationModel):
         upsample: str = "intepolate",
         loss_stride: int = 1,
     ):
-        super().__init__(num_classes, align_corners, upsample, loss_stride)
+        super().__init__(num_classes, align_corners=align_corners, upsample=upsample, loss_stride=loss_stride)
         self.backbone = backbone
-        self.decode_head = FuseHead(num_classes, backbone.feat_channels[0], head_use_dw)
+        self.decode_head = FuseHead(num_classes, backbone.feat_channels[0], use_dw=head_use_dw)
         init_by_fan_out(self.decode_head)
         init_classifier(self.decode_head.conv_seg)
         load_pretrained(self, pretrained)

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Writing a file so that it appears complete or not at all."""
 
 import errno
 import os
@@ -12,9 +12,9 @@ from paddleseg_ext_runtime.errors import ConfigError
 
 @contextmanager
 def replaced(path: str | Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` when the block ends without an error.
+    """A temporary path to write to; it is renamed to `path` when the block ends without an error.
 
-    Raises ConfigError when the disk is full or not writable; what was at `path` is then still there.
+    Raises ConfigError when the disk is full or not writable; the old file at `path` is then still there.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")

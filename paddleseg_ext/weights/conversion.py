@@ -1,4 +1,4 @@
-"""From a torch project's checkpoint to PaddleSeg's and back, file to file."""
+"""Converts a checkpoint file of a torch project to PaddleSeg's format, and back."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ PADDLE_ENDING = ".pdparams"
 
 
 def convert(source: str, output: Path, model: nn.Layer | None = None, ignore: Sequence[str] = ()) -> Conversion:
-    """Converts `source` (path or URL) to what the ending of `output` says: .pdparams, .pth or .pt.
+    """Converts `source` (path or URL) to the format that the ending of `output` names: .pdparams, .pth or .pt.
 
-    With a `model` every tensor must fit it, or its backbone if that is all there is. Tensors whose name on
-    either side matches a pattern of `ignore` are left out. `output` appears complete or not at all.
+    If `model` is given, every tensor must fit it, or its backbone if the file holds only a backbone. Tensors whose
+    name on either side matches a pattern of `ignore` are left out. `output` appears complete or not at all.
 
     Raises DownloadError; CheckpointError when `source` cannot be read or does not fit; ConfigError for a pattern
     that matches nothing or an `output` that cannot be written.
@@ -44,14 +44,14 @@ def convert(source: str, output: Path, model: nn.Layer | None = None, ignore: Se
 
 
 def _check(conversion: Conversion, tensors: dict, model: nn.Layer | None, ignored: Ignored, source: str) -> None:
-    """`tensors` are those on Paddle's side."""
+    """Raises CheckpointError when `tensors`, under Paddle's names, do not fit the model."""
     if model is None:
         ignored.check()
         return
     is_backbone = conversion.is_backbone
     network = model.backbone if is_backbone else model
     prefix = "backbone." if is_backbone else ""
-    difference, _ = compare(Checkpoint(tensors, left=conversion.left), network, ignored, prefix)
+    difference, _ = compare(Checkpoint(tensors, ignored_names=conversion.ignored_names), network, ignored, prefix)
     ignored.check()
     difference = difference.without(getattr(network, "absent_from_pretrained", ()) if is_backbone else ())
     if difference:
@@ -59,12 +59,12 @@ def _check(conversion: Conversion, tensors: dict, model: nn.Layer | None, ignore
 
 
 def _warn_of_settings(conversion: Conversion, checkpoint: Checkpoint, source: str) -> None:
-    """The torch project's network has no settings; it always does what its own weights want."""
+    """Warns of settings that the torch project's network cannot have: it supports only its own value."""
     for key, value in conversion.project.settings.items():
-        has = checkpoint.settings.get(key.removeprefix("backbone.") if conversion.is_backbone else key)
-        if has != value:
+        trained_with = checkpoint.settings.get(key.removeprefix("backbone.") if conversion.is_backbone else key)
+        if trained_with != value:
             get_logger().warning(
-                "%s: %s has %s %r and no other; these weights were trained with %s. Results will differ, "
+                "%s: %s supports only %s %r; these weights were trained with %s. Results will differ, "
                 "except where the image's sides are multiples of 64",
-                source, conversion.project.name, key, value, repr(has) if has else "PaddleSeg's",
+                source, conversion.project.name, key, value, repr(trained_with) if trained_with else "PaddleSeg's",
             )  # fmt: skip

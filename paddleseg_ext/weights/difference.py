@@ -1,4 +1,4 @@
-"""How two sets of tensors differ, as a table to be read by a person."""
+"""The difference between two sets of tensors, as a table for people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ _ROWS = 8
 
 @dataclass(frozen=True)
 class Difference:
-    """How the tensors of a checkpoint differ from those a model needs."""
+    """The differences between the tensors of a checkpoint and the tensors that a model needs."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -19,7 +19,7 @@ class Difference:
         return bool(self.missing or self.unexpected or self.misshapen)
 
     def without(self, absent: Sequence[str], unused: Sequence[str] = ()) -> "Difference":
-        """The same, but for missing tensors that match a pattern of `absent` and unexpected ones in `unused`."""
+        """The rest, without missing tensors that match a pattern of `absent` and unexpected tensors in `unused`."""
         return replace(
             self,
             missing=tuple(n for n in self.missing if not any(fnmatchcase(n, pattern) for pattern in absent)),
@@ -27,7 +27,7 @@ class Difference:
         )
 
     def table(self) -> str:
-        """One line a tensor, at most eight of a kind, aligned."""
+        """One aligned line per tensor, at most eight per kind of difference."""
         lines = [f"  shape      {n}  checkpoint {list(got)}, model {list(need)}" for n, got, need in self.misshapen]
         blocks = [
             [f"  missing    {name}" for name in self.missing],

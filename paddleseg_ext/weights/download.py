@@ -1,4 +1,4 @@
-"""Fetching weights: resumed where they broke off, checked, and never half there."""
+"""Fetches weights. A broken download is resumed; a file is checked before it appears in the cache."""
 
 import hashlib
 import os
@@ -17,21 +17,21 @@ TIMEOUT_SECONDS = 30
 
 
 def is_url(text: str) -> bool:
-    """Whether `text` names something to be fetched rather than a file."""
+    """Whether `text` is a URL and not the path of a file."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def cache_dir() -> Path:
-    """Where fetched files are kept: $PADDLESEG_EXT_HOME, else ~/.cache/paddleseg_ext."""
+    """The folder of fetched files: $PADDLESEG_EXT_HOME, else ~/.cache/paddleseg_ext."""
     return Path(os.environ.get("PADDLESEG_EXT_HOME", Path.home() / ".cache" / "paddleseg_ext"))
 
 
 def fetch_weights(url: str) -> Path:
     """The local copy of the file at `url`, fetched if it is not there yet.
 
-    A fragment `#sha256=<hex>` is the checksum the file must have, fetched now or earlier. The file appears only
-    when complete: it is written beside its place, resumed by range request after a break, checked and then moved,
-    in place of one of another checksum if there is one.
+    A fragment `#sha256=<hex>` is the checksum that the file must have, even if it was fetched earlier. The download
+    goes to a temporary file, is resumed by range request after a break, checked, and then moved to its place, where
+    it replaces a file with another checksum.
 
     Raises DownloadError when the server does not answer, refuses, or the checksum differs.
     """
@@ -55,7 +55,7 @@ def fetch_weights(url: str) -> Path:
 def _fetch(url: str, target: Path, expected: str | None) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        # One fetched when nobody gave a checksum stays until another has passed: the checksum may be a slip.
+        # A cached file with another checksum stays until a new one has passed the check: the checksum may be mistyped.
         if not (target.exists() and expected in (None, _digest(target))):
             get_logger().info("fetching %s", url)
             partial = target.with_name(target.name + ".part")
@@ -67,22 +67,22 @@ def _fetch(url: str, target: Path, expected: str | None) -> Path:
 
 
 def _download(url: str, partial: Path) -> None:
-    """Appends to `partial` what is missing of it, or writes it anew where the server sends something else."""
+    """Appends the missing bytes to `partial`, or starts again if the server sends another range or file."""
     offset = partial.stat().st_size if partial.exists() else 0
     tag = partial.with_name(f"{partial.name}.etag")
-    # Compressed on the way, a file would have another length than its header says.
+    # A compressed answer would have another length than Content-Length says.
     headers = {"Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if tag.exists():
-            headers["If-Range"] = tag.read_text()  # if the file is another by now, all of it comes
+            headers["If-Range"] = tag.read_text()  # if the file has changed, the server sends all of it
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-        sent = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if offset and response.status_code == 416 and sent and sent[2] == str(offset):
-            return  # nothing left to send: the part is complete
-        is_rest = bool(response.status_code == 206 and sent and sent[1] == str(offset))
+        content_range = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if offset and response.status_code == 416 and content_range and content_range[2] == str(offset):
+            return  # the partial file is already complete
+        is_rest = bool(response.status_code == 206 and content_range and content_range[1] == str(offset))
         if offset and response.status_code in (206, 416) and not is_rest:
-            partial.unlink()  # of another file, or of no use to this server
+            partial.unlink()  # it belongs to another file, or this server cannot resume it
             return _download(url, partial)
         response.raise_for_status()
         if not is_rest:
@@ -97,7 +97,7 @@ def _download(url: str, partial: Path) -> None:
 
 
 def _remember(tag: Path, etag: str) -> None:
-    if etag.startswith('"'):  # a weak one (W/"…") does not say that the bytes are the same
+    if etag.startswith('"'):  # a weak tag (W/"…") does not promise equal bytes
         tag.write_text(etag)
     else:
         tag.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Fitting a checkpoint to a network: strict, with a table of what differs, and lenient only by name."""
+"""Loads a checkpoint into a network. Every tensor must fit, except those that are ignored by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,34 +13,34 @@ from paddleseg_ext.weights.settings import apply_settings
 from paddleseg_ext_runtime.errors import CheckpointError
 from paddleseg_ext_runtime.log import get_logger
 
-MAX_PATTERNS = 4  # that are still advice
+MAX_PATTERNS = 4  # an error suggests at most so many patterns for --ignore
 _BACKBONE = "backbone."
 
 
 def load_weights(model: nn.Layer, source: str | Path, ignore: Sequence[str] = ()) -> None:
     """Loads a checkpoint (see `read_checkpoint`) into `model`; every tensor must fit.
 
-    Tensors whose names match one of the patterns `ignore` stay as they are, and are named in a warning. Raises
-    CheckpointError with a table of what differs, and then leaves the model as it was; ConfigError for a pattern
+    Tensors whose names match a pattern of `ignore` stay as they are, and a warning lists them. Raises
+    CheckpointError with a table of the differences, and then leaves the model as it was; ConfigError for a pattern
     that matches nothing.
     """
     ignored = Ignored(ignore)
     checkpoint = read_checkpoint(source, ignored)
-    difference, left = compare(checkpoint, model, ignored)
+    difference, ignored_names = compare(checkpoint, model, ignored)
     ignored.check()
     if difference:
         raise misfit(f"{source} is not a checkpoint of this model", model, difference)
-    _set(model, checkpoint, left, source)
-    _report_ignored(left, source)
+    _set(model, checkpoint, ignored_names, source)
+    _report_ignored(ignored_names, source)
 
 
 def load_pretrained(model: nn.Layer, source: str | None) -> None:
     """Starts `model` from pretrained weights (see `read_checkpoint`); None does nothing.
 
-    A whole network takes a file that fits, but for what `--ignore` names (see `ignoring`). A backbone's file may
-    hold more parts, such as the classifier of ImageNet or a whole network's head, and may lack what the backbone's
-    class lists in `absent_from_pretrained`, such as a fusion that classifiers have not. All of it is reported.
-    Raises CheckpointError for anything else, and then leaves the model as it was.
+    For a whole network the file must fit, except for names that `--ignore` lists (see `ignoring`). A backbone's file
+    may hold more parts, such as an ImageNet classifier or the head of a whole network. It may lack the tensors that
+    the backbone's class lists in `absent_from_pretrained`, such as a fusion, which classifiers do not have. The log
+    reports both. Raises CheckpointError for any other difference, and then leaves the model as it was.
     """
     if source is None:
         return
@@ -49,57 +49,60 @@ def load_pretrained(model: nn.Layer, source: str | None) -> None:
     is_backbone = not hasattr(model, "backbone")
     if is_backbone:
         checkpoint = _backbone_of(checkpoint, model)
-    difference, left = compare(checkpoint, model, ignored, _BACKBONE if is_backbone else "")
+    difference, ignored_names = compare(checkpoint, model, ignored, _BACKBONE if is_backbone else "")
     parts = {name.partition(".")[0] for name in model.state_dict()} if is_backbone else set()
     unused = [name for name in difference.unexpected if parts and name.partition(".")[0] not in parts]
     rest = difference.without(getattr(model, "absent_from_pretrained", ()), unused)
     absent = [name for name in difference.missing if name not in rest.missing]
     if rest:
         raise misfit(f"{source} cannot pretrain this {'backbone' if is_backbone else 'model'}", model, rest)
-    _set(model, checkpoint, {*left, *unused}, source)
-    get_logger().info("pretrained %s: %d tensors loaded", source, len(checkpoint.tensors.keys() - left - {*unused}))
+    _set(model, checkpoint, {*ignored_names, *unused}, source)
+    loaded = checkpoint.tensors.keys() - ignored_names - {*unused}
+    get_logger().info("pretrained %s: %d tensors loaded", source, len(loaded))
     if absent:
         get_logger().info("pretrained %s: not in the file, left as initialised: %s", source, _summary(absent))
     if unused:
         get_logger().info("pretrained %s: in the file, not used: %s", source, _summary(unused))
-    _report_ignored(left, source)
+    _report_ignored(ignored_names, source)
 
 
 def compare(
     checkpoint: Checkpoint, model: nn.Layer, ignored: Ignored | None = None, prefix: str = ""
 ) -> tuple[Difference, set[str]]:
-    """What `checkpoint` lacks, has too much, or has in another shape than `model`; and the names left out of that.
+    """The tensors that are missing, unexpected or of another shape in `checkpoint`; and the ignored names.
 
-    `prefix` is what users put before the names of this network, being a part of another.
+    `prefix` is what users put before the names of this network if it is part of another.
     """
     needed = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in checkpoint.tensors.items()}
-    left = {*checkpoint.left, *(ignored.among({**needed, **got}, prefix) if ignored else ())}
+    matching = ignored.among({**needed, **got}, prefix) if ignored else ()
+    ignored_names = {*checkpoint.ignored_names, *matching}
     difference = Difference(
-        missing=tuple(name for name in needed if name not in got and name not in left),
-        unexpected=tuple(name for name in got if name not in needed and name not in left),
+        missing=tuple(name for name in needed if name not in got and name not in ignored_names),
+        unexpected=tuple(name for name in got if name not in needed and name not in ignored_names),
         misshapen=tuple(
             (name, got[name], shape)
             for name, shape in needed.items()
-            if name in got and got[name] != shape and name not in left
+            if name in got and got[name] != shape and name not in ignored_names
         ),
     )
-    return difference, left
+    return difference, ignored_names
 
 
 def _backbone_of(checkpoint: Checkpoint, backbone: nn.Layer) -> Checkpoint:
-    """A whole network's file holds its backbone under `backbone.`; any other file is taken as it is."""
+    """The backbone's part of a whole network's file, which has `backbone.` before its names; other files unchanged."""
     inside = [name.removeprefix(_BACKBONE) for name in checkpoint.tensors if name.startswith(_BACKBONE)]
     if not backbone.state_dict().keys() & inside:
         return checkpoint
     tensors = {name: value for name, value in checkpoint.tensors.items() if not name.startswith(_BACKBONE)}
     tensors.update({name: checkpoint.tensors[_BACKBONE + name] for name in inside})
     settings = {key.removeprefix(_BACKBONE): value for key, value in checkpoint.settings.items()}
-    return Checkpoint(tensors, settings, frozenset(name.removeprefix(_BACKBONE) for name in checkpoint.left))
+    ignored_names = frozenset(name.removeprefix(_BACKBONE) for name in checkpoint.ignored_names)
+    return Checkpoint(tensors, settings, ignored_names)
 
 
-def _set(model: nn.Layer, checkpoint: Checkpoint, left: set[str], source: object) -> None:
-    needed = {name: value for name, value in model.state_dict().items() if name not in left}
+def _set(model: nn.Layer, checkpoint: Checkpoint, skipped: set[str], source: object) -> None:
+    needed = {name: value for name, value in model.state_dict().items() if name not in skipped}
     values = {}
     for name, value in needed.items():
         if name not in checkpoint.tensors:
@@ -111,14 +114,14 @@ def _set(model: nn.Layer, checkpoint: Checkpoint, left: set[str], source: object
     bad = [name for name, value in values.items() if not np.isfinite(value).all()]
     if bad:
         raise CheckpointError(f"{source} holds NaN or infinity in {len(bad)} tensors, the first is {bad[0]}")
-    untouched = {name.partition(".")[0] for name in left} - {name.partition(".")[0] for name in values}
+    untouched = {name.partition(".")[0] for name in skipped} - {name.partition(".")[0] for name in values}
     apply_settings(model, checkpoint.settings, source, untouched)
     for name, value in values.items():
         needed[name].set_value(value)
 
 
 def misfit(what: str, model: nn.Layer, difference: Difference) -> CheckpointError:
-    """The error that says what does not fit, and what to do about it."""
+    """The error that shows what does not fit and suggests what to do."""
     total = len(model.state_dict())
     fitting = total - len(difference.missing) - len(difference.misshapen)
     advice = ["Use the config this checkpoint was trained with (model, backbone, inj_type, num_classes)"]
@@ -131,13 +134,13 @@ def misfit(what: str, model: nn.Layer, difference: Difference) -> CheckpointErro
     return CheckpointError(f"{what}: {fitting} of {total} tensors fit.\n{difference.table()}\n{', '.join(advice)}.")
 
 
-def _report_ignored(left: set[str], source: object) -> None:
-    if left:
-        get_logger().warning("%s: ignored, as you said, and left as initialised: %s", source, _summary(sorted(left)))
+def _report_ignored(ignored_names: set[str], source: object) -> None:
+    if ignored_names:
+        get_logger().warning("%s: ignored, left as initialised: %s", source, _summary(sorted(ignored_names)))
 
 
 def _summary(names: Sequence[str]) -> str:
-    """All names if they are few, otherwise how many there are of each part."""
+    """All names if they are at most eight, otherwise the number of names per part."""
     if len(names) <= 8:
         return ", ".join(names)
     counts: dict[str, int] = {}

@@ -1,7 +1,7 @@
-"""Tensor names of three torch projects beside PaddleSeg's, both ways. No tensor is transposed.
+"""Converts tensor names between three torch projects and PaddleSeg, both ways. No tensor is transposed.
 
-The rules say every name, so that what they do not say is refused. mmsegmentation's PP-MobileSeg with the fusion
-`origin` is left out on purpose: it lacks the gate's sigmoid there, and no weights of it were published.
+The rules list every tensor name; a name without a rule is an error. mmsegmentation's PP-MobileSeg with the fusion
+`origin` has no rules on purpose: its gate lacks the sigmoid, and no weights of it were published.
 """
 
 import re
@@ -18,7 +18,7 @@ from paddleseg_ext_runtime.errors import CheckpointError
 _BN = {"weight": "weight", "bias": "bias", "running_mean": "_mean", "running_var": "_variance"}
 _COUNTER = "num_batches_tracked"  # torch counts the batches a batch norm saw, Paddle does not
 _BACKBONE = "backbone."
-Rule = tuple[str, str]  # a name in torch and in Paddle; # is a number, {a,b} one of several, the same in both
+Rule = tuple[str, str]  # a name in torch, a name in Paddle; # is any number, {a,b} is a or b, the same in both
 
 
 def _conv(torch: str, paddle: str | None = None, bias: bool = True) -> Iterator[Rule]:
@@ -31,7 +31,7 @@ def _norm(torch: str, paddle: str | None = None) -> Iterator[Rule]:
 
 
 def _conv_bn(torch: str, names: Rule = ("conv.bn", "conv.bn"), paddle: str | None = None) -> Iterator[Rule]:
-    """A convolution without bias and its batch norm, under what both sides call them."""
+    """A convolution without bias and its batch norm; `names` holds both names in torch and in Paddle."""
     (conv, norm), (paddle_conv, paddle_norm) = (pair.split(".") for pair in names)
     paddle = torch if paddle is None else paddle
     yield from _conv(f"{torch}.{conv}", f"{paddle}.{paddle_conv}", bias=False)
@@ -88,12 +88,12 @@ def _seaformer() -> Iterator[Rule]:
 
 @dataclass(frozen=True)
 class Project:
-    """A torch project: its name, its rules, and what its network does otherwise than PaddleSeg's (`settings`)."""
+    """A torch project: its name, its rules, and the `settings` in which its network differs from PaddleSeg's."""
 
     name: str
     rules: Callable[[], Iterator[Rule]]
     settings: Mapping[str, str] = field(default_factory=dict)
-    classifier: tuple[str, ...] = ()  # of its ImageNet checkpoints, which PaddleSeg's network has not
+    classifier: tuple[str, ...] = ()  # in its ImageNet checkpoints; PaddleSeg's network has none
 
     @cached_property
     def to_paddle(self) -> "Renaming":
@@ -107,13 +107,13 @@ class Project:
 
 
 class Renaming:
-    """Rules in one direction; called with a name it gives the other name, or None."""
+    """The rules in one direction: a function from a name to the name on the other side."""
 
     def __init__(self, rules: list[Rule]):
         self._rules = [(_pattern(old), re.split(r"#|\{[^}]*\}", new)) for old, new in rules]
 
     def __call__(self, name: str) -> str | None:
-        """The name on the other side, or None when no rule says it."""
+        """The name on the other side, or None when no rule covers `name`."""
         for pattern, pieces in self._rules:
             if match := pattern.fullmatch(name):
                 between = [*match.groups(), ""]
@@ -128,7 +128,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 PROJECTS = (
     Project("mmsegmentation's PP-MobileSeg", _pp_mobileseg),
-    # The authors pool the pyramid to a size rounded up, PaddleSeg to one rounded down.
+    # The authors round the size of the pooled pyramid up, PaddleSeg rounds it down.
     Project("the official TopFormer", _topformer, {"backbone.ppa.pool": "adaptive"}),
     Project("the official SeaFormer", _seaformer, classifier=("linear.weight", "linear.bias")),
 )
@@ -136,11 +136,11 @@ PROJECTS = (
 
 @dataclass(frozen=True)
 class Conversion:
-    """Tensors under the other side's names, and what became of the rest.
+    """Tensors under the names of the other side, and a record of the tensors that were not converted.
 
-    `counters` is the number of batch norms whose count of batches was dropped, or added as 0; `unused` are tensors
-    of an ImageNet classifier, dropped. `settings` are of the network (sublayer.attribute -> value). `left` are the
-    tensors that were ignored: their names in Paddle, or as the file has them where no rule says them.
+    `counters` is the number of batch norms whose counter of batches was dropped, or added as 0. `unused` names the
+    dropped tensors of an ImageNet classifier. `settings` belong to the network (sublayer.attribute -> value).
+    `ignored_names` are the ignored tensors, by Paddle's name, or by the file's own name if no rule covers it.
     """
 
     project: Project
@@ -149,40 +149,48 @@ class Conversion:
     unused: tuple[str, ...]
     settings: dict[str, str]
     is_backbone: bool
-    left: frozenset[str] = frozenset()
+    ignored_names: frozenset[str] = frozenset()
 
 
 def torch_to_paddle(tensors: Mapping[str, np.ndarray], source: object, ignored: Ignored | None = None) -> Conversion:
-    """Tensors of one of the three projects under PaddleSeg's names, but for those `ignored` by their names in either.
+    """Converts the tensors of one of the three projects to PaddleSeg's names, except those `ignored` by either name.
 
-    A backbone's file, without `backbone.` before its names, stays one. Raises CheckpointError, which names
-    `source`, for a file of none of the three, and with a table for one that holds a name no rule says.
+    The file of a backbone, without `backbone.` before its names, stays one. Raises CheckpointError, which names
+    `source`, for a file of another project, and with a table for names that no rule covers.
     """
-    project, prefix, left = _recognise(tensors, [(one, one.to_paddle) for one in PROJECTS], source, ignored)
+    renamings = [(project, project.to_paddle) for project in PROJECTS]
+    project, prefix, ignored_names = _recognise(tensors, renamings, source, ignored)
     counters = {name for name in tensors if name.rpartition(".")[2] == _COUNTER and _norm_of(name) in tensors}
-    unused = tuple(name for name in project.classifier if prefix and name in tensors and name not in left)
-    rest = {name: value for name, value in tensors.items() if name not in {*counters, *unused, *left}}
+    unused = tuple(name for name in project.classifier if prefix and name in tensors and name not in ignored_names)
+    rest = {name: value for name, value in tensors.items() if name not in {*counters, *unused, *ignored_names}}
     renamed = _renamed(rest, project.to_paddle, prefix, f"{source} is of {project.name}, but holds tensors it has not")
     settings = {name.removeprefix(prefix): value for name, value in project.settings.items()}
-    in_paddle = {(project.to_paddle(prefix + name) or name).removeprefix(prefix) for name in left - counters}
-    return Conversion(project, renamed, len(counters - left), unused, settings, bool(prefix), left=frozenset(in_paddle))
+    in_paddle = {(project.to_paddle(prefix + name) or name).removeprefix(prefix) for name in ignored_names - counters}
+    return Conversion(
+        project, renamed, counters=len(counters - ignored_names), unused=unused, settings=settings,
+        is_backbone=bool(prefix), ignored_names=frozenset(in_paddle),
+    )  # fmt: skip
 
 
 def paddle_to_torch(tensors: Mapping[str, np.ndarray], source: object, ignored: Ignored | None = None) -> Conversion:
-    """Tensors of one of PaddleSeg's three networks under the names of the torch project, but for those `ignored`.
+    """Converts the tensors of one of PaddleSeg's three networks to the torch project's names, except those `ignored`.
 
     Raises CheckpointError as `torch_to_paddle` does.
     """
-    project, prefix, left = _recognise(tensors, [(one, one.to_torch) for one in PROJECTS], source, ignored)
+    renamings = [(project, project.to_torch) for project in PROJECTS]
+    project, prefix, ignored_names = _recognise(tensors, renamings, source, ignored)
     message = f"{source} is of the network of {project.name}, but holds tensors it has not"
-    rest = {name: value for name, value in tensors.items() if name not in left}
+    rest = {name: value for name, value in tensors.items() if name not in ignored_names}
     converted, counters = {}, 0
     for name, value in _renamed(rest, project.to_torch, prefix, message).items():
         converted[name] = value
         if name.endswith(".running_var"):
             converted[f"{name.rpartition('.')[0]}.{_COUNTER}"] = np.zeros([], "int64")
             counters += 1
-    return Conversion(project, converted, counters, (), {}, bool(prefix), left=frozenset(left))
+    return Conversion(
+        project, converted, counters=counters, unused=(), settings={}, is_backbone=bool(prefix),
+        ignored_names=frozenset(ignored_names),
+    )  # fmt: skip
 
 
 def _recognise(
@@ -191,25 +199,26 @@ def _recognise(
     source: object,
     ignored: Ignored | None,
 ) -> tuple[Project, str, set[str]]:
-    """The project that knows most of the names, at least half of those a pattern does not ignore.
+    """The project whose rules cover most names, the prefix that the names lack, and the ignored names.
 
-    And what to put before each name, if anything, and the names that a pattern matches on either side.
+    The rules must cover at least half of the names that are not ignored. A pattern may match a name on either side.
     """
     prefix = "" if any(name.startswith(_BACKBONE) for name in tensors) else _BACKBONE
     ignored = ignored or Ignored()
-    left = ignored.among(tensors, prefix)
-    names = [name for name in tensors if name.rpartition(".")[2] != _COUNTER and name not in left]
-    known = [(sum(rename(prefix + name) is not None for name in names), one, rename) for one, rename in projects]
-    count, project, renaming = max(known, key=lambda entry: entry[0])
+    ignored_names = ignored.among(tensors, prefix)
+    names = [name for name in tensors if name.rpartition(".")[2] != _COUNTER and name not in ignored_names]
+    counts = [sum(rename(prefix + name) is not None for name in names) for _, rename in projects]
+    count = max(counts)
+    project, renaming = projects[counts.index(count)]
     if not names or count * 2 < len(names):
         holds = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise CheckpointError(
-            f"{source} is a checkpoint of none of {', '.join(one.name for one, _ in projects)}, "
+            f"{source} is a checkpoint of none of {', '.join(project.name for project, _ in projects)}, "
             f"nor of the backbone of one: it holds {holds or 'no tensors'}"
         )
     renamed = {name: new.removeprefix(prefix) for name in tensors if (new := renaming(prefix + name))}
     matching = ignored.among(renamed.values(), prefix)
-    return project, prefix, left | {name for name, new in renamed.items() if new in matching}
+    return project, prefix, ignored_names | {name for name, new in renamed.items() if new in matching}
 
 
 def _renamed(tensors: Mapping[str, np.ndarray], rename: Renaming, prefix: str, message: str) -> dict[str, np.ndarray]:
@@ -217,7 +226,7 @@ def _renamed(tensors: Mapping[str, np.ndarray], rename: Renaming, prefix: str, m
     unknown = tuple(name for name, new in names.items() if new is None)
     if unknown:
         table = Difference(missing=(), unexpected=unknown, misshapen=()).table()
-        raise CheckpointError(f"{message}:\n{table}\nLeave them out with --ignore and their names, if they may be lost")
+        raise CheckpointError(f"{message}:\n{table}\nLeave them out with --ignore if they are not needed")
     return {new.removeprefix(prefix): tensors[name] for name, new in names.items()}
 
 

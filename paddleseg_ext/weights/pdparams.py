@@ -1,7 +1,7 @@
-"""Reads what `paddle.save` wrote (.pdparams, .pdopt, .pdstates) without executing anything in it.
+"""Reads files of `paddle.save` (.pdparams, .pdopt, .pdstates) without executing anything in them.
 
-`paddle.load` unpickles, and a pickle can run any code. Here the pickle is read as data; of what it would call,
-arrays, numbers and a few containers are made, and nothing else.
+`paddle.load` unpickles, and a pickle can run any code. Here the pickle is read as data: of the calls in it, only
+those that build arrays, numbers and a few containers are understood, and all others are refused.
 """
 
 import re
@@ -21,21 +21,21 @@ _SLICES = "UnpackBigParamInfor@@"
 
 
 def read_pdparams(path: str | Path) -> dict[str, Any]:
-    """The dictionary in a file written by `paddle.save`, tensors as numpy arrays.
+    """The dictionary in a file of `paddle.save`, with tensors as numpy arrays.
 
-    Raises CheckpointError when the file is missing, is not such a file, or holds anything but data.
+    Raises CheckpointError when the file is missing, has another format, or holds more than data.
     """
     return _read(Path(path))[0]
 
 
 def load_state(file: BinaryIO, path: Path) -> dict[str, Any]:
-    """As `read_pdparams`, from an open file; `path` is what messages call it."""
+    """Like `read_pdparams`, but from an open file; messages call it `path`."""
     with reported(path, "Paddle", ".pdparams"):
         return _load(file)[0]
 
 
 def read_name_table(path: str | Path) -> dict[str, str]:
-    """Names in the network -> names of Paddle's parameters in the process that saved the weights; may be empty."""
+    """Names in the network -> Paddle's parameter names in the process that saved the weights; may be empty."""
     return _read(Path(path))[1]
 
 
@@ -62,7 +62,7 @@ def _join_slices(state: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Values:
-    """What the nodes of a pickle stand for. `budget`: bytes of arrays that they may ask for by sharing content."""
+    """Turns the nodes of a pickle into values. `budget` limits the bytes of all arrays, as nodes may share content."""
 
     def __init__(self, budget: int):
         self.budget = budget
@@ -81,11 +81,11 @@ class _Values:
             return self._result(node.name, self.of(node.arguments), self.of(node.state))
         if isinstance(node, Entries):
             pairs = list(entries(node))
-            # Texts only: the hash of nested tuples can take forever.
+            # Only strings are allowed: computing the hash of nested tuples can take forever.
             if not all(isinstance(key, str) for key, _ in pairs):
-                raise CheckpointError("it has keys that are no names")
+                raise CheckpointError("it has keys that are not strings")
             return {key: self.of(value) for key, value in pairs}
-        # Paddle pickles a tensor as a (name, array) pair; only the array is wanted.
+        # Paddle pickles a tensor as a (name, array) pair; the name is not needed.
         if isinstance(node, tuple) and len(node) == 2 and isinstance(node[1], Call) and node[1].name == _ARRAY:
             return self.of(node[1])
         return type(node)([self.of(item) for item in node])
@@ -100,7 +100,7 @@ class _Values:
         if name == "numpy.dtype":
             if not (isinstance(arguments[0], str) and _NUMERIC.fullmatch(arguments[0])):
                 raise CheckpointError(f"an array holds {reprlib.repr(arguments[0])[:40]}, not numbers")
-            # A new one: its state, set as numpy sets it, would turn the dtype that all of Python shares.
+            # A new dtype: setting the state, as numpy does, would change the dtype object that all of Python shares.
             return np.dtype(arguments[0]).newbyteorder(state[1] if state else "=")
         if name == "builtins.tuple" or (name == "_codecs.encode" and arguments[1] in ("latin1", "latin-1")):
             return arguments[0]

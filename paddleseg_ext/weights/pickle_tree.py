@@ -1,7 +1,7 @@
-"""A pickle read as data: Python's own unpickler, which here imports, makes and calls nothing a file names.
+"""Reads a pickle as data, with Python's own unpickler changed so that it imports, creates and calls nothing.
 
-A name becomes a `Name`, a call a `Call` that nobody makes, a dictionary its `Entries`; what no weights need is
-refused. This is the one place that says what a file may name and call, whether Paddle or torch wrote it.
+A name becomes a `Name`, a call becomes a `Call` that is never executed, and a dictionary becomes `Entries`. Anything
+that weights do not need is refused. Only this file decides what a checkpoint of Paddle or torch may name and call.
 """
 
 import pickle
@@ -13,15 +13,15 @@ from typing import Any, BinaryIO
 from paddleseg_ext_runtime.errors import CheckpointError
 
 MAX_INSTRUCTIONS = 2_000_000  # a training checkpoint of the largest network here has some 60,000
-# What data needs of protocols 2 to 5, the only ones that torch and Paddle write; INT is Python 2's, from 2^31 on.
+# The instructions that data needs in protocols 2 to 5, which torch and Paddle write. Python 2 writes INT from 2^31 on.
 _DATA = """
 PROTO FRAME STOP MARK POP POP_MARK BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET NONE NEWTRUE NEWFALSE INT
 BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINSTRING SHORT_BINSTRING BINUNICODE SHORT_BINUNICODE BINUNICODE8
 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_LIST TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT EMPTY_SET
 FROZENSET APPEND APPENDS SETITEM SETITEMS ADDITEMS GLOBAL STACK_GLOBAL REDUCE NEWOBJ BUILD BINPERSID
 """
-_RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # protocols below 3 use Python 2's
-# What weights are made of, and what real training checkpoints call beside them.
+_RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # protocols below 3 use Python 2's names
+# The functions that build weights, and those that real training checkpoints call for other data.
 _BUILTINS = ("set", "frozenset", "slice", "complex", "bytearray", "bytes", "range", "tuple")
 _CALLS = {f"builtins.{name}" for name in _BUILTINS} | {
     "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor", "torch._utils._rebuild_parameter",
@@ -31,7 +31,7 @@ _CALLS = {f"builtins.{name}" for name in _BUILTINS} | {
     "datetime.timedelta", "pathlib.PosixPath", "pathlib.WindowsPath", "mmengine.config.config.ConfigDict",
     "mmcv.utils.config.ConfigDict",
 }  # fmt: skip
-# Packages whose names may stand in a file, to be instantiated or not; they are never looked up.
+# A file may name anything of these packages, even classes of instances; nothing is ever imported.
 _PACKAGES = {"torch", "numpy", "collections", "mmengine", "mmcv", "mmseg", "mmcls", "mmpretrain", "timm", "argparse"}
 _GETATTR, _HISTORY = "builtins.getattr", "mmengine.logging.history_buffer.HistoryBuffer"
 # mmengine's log history names its own methods by getattr in pickles of protocol 2.
@@ -44,11 +44,11 @@ class UnsafePickle(Exception):
 
 
 class Name(str):
-    """What a pickle would import."""
+    """The name of an object that a pickle would import."""
 
 
 class Entries:
-    """A dictionary or set as it was written: pairs, not hashed, for the hash of nested tuples can take forever."""
+    """A dictionary or set as a list of pairs. It is not hashed: the hash of nested tuples can take forever."""
 
     def __init__(self) -> None:
         self.pairs: list[tuple[Any, Any]] = []
@@ -57,14 +57,14 @@ class Entries:
         self.pairs.append((key, value))
 
     def append(self, item: Any) -> None:
-        """What the unpickler calls for the items of a list and, as `add`, of a set."""
+        """Called by the unpickler for the items of a list and, as `add`, of a set."""
         self.pairs.append((item, None))
 
     add = append
 
 
 class Call(Entries):
-    """What a pickle would call or instantiate, with what; `pairs` and `state` are put into the result."""
+    """A function or class that a pickle would call, with its arguments; `pairs` and `state` go into the result."""
 
     def __init__(self, name: Name, arguments: Any):
         super().__init__()
@@ -72,7 +72,7 @@ class Call(Entries):
 
 
 class _Instructions(dict[int, Any]):
-    """The method of each instruction, MAX_INSTRUCTIONS times in all."""
+    """The method of each instruction. Raises UnsafePickle after MAX_INSTRUCTIONS look-ups."""
 
     count = 0
 
@@ -96,41 +96,41 @@ class DataUnpickler(pickle._Unpickler):
         self.dispatch = _Instructions(_METHODS)
 
     def find_class(self, module: str, name: str) -> Name:
-        """Finds nothing: a name stays one."""
+        """The name itself; nothing is imported."""
         full = Name(f"{_RENAMED.get(module, module)}.{name}".replace("numpy._core.", "numpy.core."))
         if full not in _NAMES and full.split(".")[0] not in _PACKAGES:
             raise UnsafePickle(f"it names {full}, which no weights need")
         return full
 
     def load_reduce(self) -> None:
-        """A call, which nobody makes."""
+        """Records a call without making it."""
         arguments, function = self.stack.pop(), self.stack.pop()
-        called = function if isinstance(function, Name) else "what is no name"
+        called = function if isinstance(function, Name) else "something that is not a name"
         if called not in _CALLS and not (called == _GETATTR and arguments in _HISTORY_METHODS):
             raise UnsafePickle(f"it calls {called}, which no weights need")
         self.append(Call(function, arguments))
 
     def load_newobj(self) -> None:
-        """An instance, which may be of any class that may be named."""
+        """Records an instance, of any class that a file may name."""
         arguments, cls = self.stack.pop(), self.stack.pop()
         if not isinstance(cls, Name) or cls == _GETATTR:
-            raise UnsafePickle("it instantiates what is no class")
+            raise UnsafePickle("it instantiates something that is not a class")
         self.append(Call(cls, arguments))
 
     def load_build(self) -> None:
-        """The attributes of an instance."""
+        """Records the attributes of an instance."""
         state = self.stack.pop()
         if not isinstance(self.stack[-1], Call):
             raise UnsafePickle("it gives a state to something that has none")
         self.stack[-1].state = state
 
     def load_empty_dictionary(self) -> None:
-        """What SETITEM, APPEND and ADDITEMS then fill."""
+        """Starts a dictionary or set, which later instructions fill."""
         self.append(Entries())
 
     load_empty_set = load_empty_dictionary
     load_frozenset = pickle._Unpickler.load_list
-    load_bytearray8 = pickle._Unpickler.load_binbytes8  # Python's own fills whatever length is claimed with zeros
+    load_bytearray8 = pickle._Unpickler.load_binbytes8  # Python's own allocates any length that the file claims
 
 
 _CODES = [getattr(pickle, name)[0] for name in _DATA.split()]
@@ -150,7 +150,7 @@ def entries(node: Any) -> Iterator[tuple[Any, Any]]:
 
 @contextmanager
 def reported(path: Path, project: str, suffix: str) -> Iterator[None]:
-    """Turns whatever reading a checkpoint of `project` raises into CheckpointError."""
+    """Turns every error of reading a checkpoint of `project` into CheckpointError."""
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the path of a {suffix} file")
     try:

@@ -1,7 +1,7 @@
-"""Any checkpoint, wherever it lies and whoever wrote it, as tensors under PaddleSeg's names.
+"""Reads a checkpoint in any format, from a path or a URL, as tensors under PaddleSeg's names.
 
-What a file is is told by its first bytes: Paddle's pickle, torch's zip or older format, or an archive (.zip, .tar,
-.tar.gz, as PaddleSeg publishes) around one .pdparams. Nothing is unpacked to disk.
+The first bytes decide the format: Paddle's pickle, torch's zip or older format, or an archive (.zip, .tar, .tar.gz,
+as PaddleSeg publishes) that holds one .pdparams. Nothing is unpacked to disk.
 """
 
 import gzip
@@ -25,40 +25,40 @@ from paddleseg_ext.weights.torch_file import LEGACY_MAGIC, is_torch_zip, read_to
 from paddleseg_ext_runtime.errors import CheckpointError
 from paddleseg_ext_runtime.log import get_logger
 
-SETTINGS_KEY = "paddleseg_ext.settings"  # PaddleSeg's loaders look for their own names only, and pass it over
+SETTINGS_KEY = "paddleseg_ext.settings"  # PaddleSeg's loaders ignore this key: they look only for names they know
 ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"
 MAX_EXPANSION = 20  # weights shrink by a tenth when compressed
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by PaddleSeg's names, and what the network they are of does otherwise than PaddleSeg's.
+    """Tensors by PaddleSeg's names, and the settings that their network was trained with.
 
-    `settings` maps `sublayer.attribute` to its value; see `paddleseg_ext.weights.settings`. `left` names tensors of
-    a torch file that were ignored; see `paddleseg_ext.weights.mapping.Conversion`.
+    `settings` maps `sublayer.attribute` to its value; see `paddleseg_ext.weights.settings`. `ignored_names` are the
+    ignored tensors of a torch file; see `paddleseg_ext.weights.mapping.Conversion`.
     """
 
     tensors: dict[str, np.ndarray]
     settings: dict[str, str] = field(default_factory=dict)
-    left: frozenset[str] = frozenset()
+    ignored_names: frozenset[str] = frozenset()
 
 
 def read_checkpoint(source: str | Path, ignored: Ignored | None = None) -> Checkpoint:
     """Reads .pdparams, .pth, or an archive with one .pdparams, from a path or a URL (`…#sha256=<hex>`).
 
-    Weights of the three torch projects are converted on the way, but for what is `ignored`. Raises DownloadError,
-    or CheckpointError when the file is missing, is none of these, or asks for anything but data.
+    Weights of the three torch projects are converted, except the `ignored` ones. Raises DownloadError, or
+    CheckpointError when the file is missing, has another format, or would run code when it is unpickled.
     """
     path = local_path(source)
     if is_torch(path):
         converted = torch_to_paddle(read_torch(path), source, ignored)
         get_logger().info("%s: converted from %s", source, converted.project.name)
-        return Checkpoint(converted.tensors, converted.settings, converted.left)
+        return Checkpoint(converted.tensors, converted.settings, converted.ignored_names)
     return _checked(_read_archive(path) if _is_archive(path) else read_pdparams(path), source)
 
 
 def write_checkpoint(path: str | Path, tensors: Mapping[str, np.ndarray], settings: Mapping[str, str]) -> None:
-    """Writes a .pdparams in Paddle's layout, which appears complete or not at all.
+    """Writes a .pdparams file in Paddle's layout; it appears complete or not at all.
 
     Raises ConfigError when `path` cannot be written.
     """
@@ -68,12 +68,12 @@ def write_checkpoint(path: str | Path, tensors: Mapping[str, np.ndarray], settin
 
 
 def local_path(source: str | Path) -> Path:
-    """The file itself, fetched if `source` is a URL."""
+    """The path of the file, which is fetched first if `source` is a URL."""
     return fetch_weights(str(source)) if is_url(str(source)) else Path(source)
 
 
 def is_torch(path: Path) -> bool:
-    """Whether a file is a checkpoint of torch; false for one that is not there."""
+    """Whether the file is a checkpoint of torch; False if it does not exist."""
     head = _head(path)
     return LEGACY_MAGIC in head[:32] or (head.startswith(ZIP) and is_torch_zip(path))
 
@@ -107,7 +107,7 @@ def _member_of_zip(path: Path, limit: int) -> bytes:
 
 
 def _member_of_tar(path: Path, limit: int) -> bytes:
-    # Unpacked first: tarfile would believe whatever length a header claims, and read it.
+    # Unpacked first: tarfile would trust the length in a header, however large, and read so much.
     with path.open("rb") as file:
         content = _take(gzip.GzipFile(fileobj=file) if _head(path).startswith(GZIP) else file, limit, path)
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
@@ -116,18 +116,18 @@ def _member_of_tar(path: Path, limit: int) -> bytes:
 
 
 def _only_weights(members: Sequence[str], path: Path) -> str:
-    found = [name for name in members if name.endswith(".pdparams") and not Path(name).name.startswith("._")]
-    if len(found) != 1:
-        holds = ", ".join(found or sorted(members)[:5]) or "nothing"
+    weights = [name for name in members if name.endswith(".pdparams") and not Path(name).name.startswith("._")]
+    if len(weights) != 1:
+        holds = ", ".join(weights or sorted(members)[:5]) or "nothing"
         raise CheckpointError(f"{path} holds {holds}; an archive of weights holds one .pdparams")
-    return found[0]
+    return weights[0]
 
 
 def _take(file: BinaryIO, limit: int, path: Path) -> bytes:
     with file:
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise CheckpointError(f"{path} unpacks to more than {limit:,} bytes, which no weights do")
+        raise CheckpointError(f"{path} unpacks to more than {limit:,} bytes; weights never do")
     return content
 
 

@@ -1,8 +1,8 @@
-"""What a network does otherwise than its config says, because its weights were trained so.
+"""Settings that a checkpoint stores beside its tensors, because its weights were trained with them.
 
-A layer that can be told names the attributes in `checkpoint_settings`; what the yaml said about one (`<name>_is_given`)
-has the last word, and where a file says nothing it is as in PaddleSeg (`<name>_default`). In a .pdparams the settings
-lie beside the tensors, as `sublayer.attribute` -> value.
+A layer lists the attributes that a checkpoint may set in `checkpoint_settings`. Priority: the yaml (then
+`<name>_is_given` is true), then the checkpoint, then PaddleSeg's value (`<name>_default`). A .pdparams file holds
+the settings as `sublayer.attribute` -> value.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,17 +14,17 @@ from paddleseg_ext_runtime.log import get_logger
 
 
 def settings_of(model: nn.Layer) -> dict[str, str]:
-    """The settings of a network, to be saved with its weights."""
+    """The settings of a network, which are saved with its weights."""
     return {key: getattr(layer, name) for key, layer, name in _declared(model)}
 
 
 def apply_settings(
     model: nn.Layer, settings: Mapping[str, str], source: object, untouched: Collection[str] = ()
 ) -> None:
-    """Sets what a checkpoint says, else PaddleSeg's values, where the config says nothing.
+    """Sets the values of a checkpoint, or else PaddleSeg's, unless the config gives one.
 
-    The parts of the network named `untouched` have no weights of the checkpoint, and keep what they do.
-    Raises CheckpointError, which names `source`, for a setting that the network has not or a value it cannot take.
+    The parts of the network named `untouched` get no weights from the checkpoint and keep their settings.
+    Raises CheckpointError, which names `source`, for an unknown setting or a value that it cannot take.
     """
     declared = {key: (layer, name) for key, layer, name in _declared(model)}
     defaults = {

@@ -1,7 +1,7 @@
-"""Reads what `torch.save` wrote (.pth), zip or legacy format, without torch and without executing anything in it.
+"""Reads files of `torch.save` (.pth), in zip or legacy format, without torch and without executing anything in them.
 
-Only rebuilt tensors are understood. What mmcv, mmengine and timm keep beside the weights (optimizer, schedules,
-log history) is skipped as data; a file that calls, or names, anything that training does not need is refused.
+Only tensors are rebuilt. The other data that mmcv, mmengine and timm save (optimizer, schedules, log history) is
+skipped. A file that calls or names anything that training does not need is refused.
 """
 
 import io
@@ -28,9 +28,9 @@ _STATE_KEYS = ("state_dict_ema", "state_dict", "model")  # in the order in which
 
 
 def read_torch(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a checkpoint by name, half precision as float32; without `state_dict`, `module.` around them.
+    """The tensors of a checkpoint by name, without an enclosing `state_dict` or `module.`; float16 becomes float32.
 
-    Raises CheckpointError when the file is missing or damaged, holds no tensors, or asks for anything but data.
+    Raises CheckpointError when the file is missing or damaged, holds no tensors, or would run code.
     """
     path = Path(path)
     with reported(path, "torch", ".pth"):
@@ -51,7 +51,7 @@ def is_torch_zip(path: Path) -> bool:
 def _read_zip(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
-        # Stored and within the file's size: neither a bomb nor members that overlap pass.
+        # Members must be uncompressed and fit into the file: this refuses zip bombs and members that overlap.
         if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
             raise UnsafePickle("its members are compressed, which torch never does")
         if sum(info.file_size for info in members.values()) > path.stat().st_size:
@@ -60,7 +60,7 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
             raise UnsafePickle("a member's path leads out of the archive")
         roots = [name.removesuffix("data.pkl") for name in members if name.rpartition("/")[2] == "data.pkl"]
         if len(roots) != 1:
-            raise CheckpointError(f"it holds {len(roots)} data.pkl, a checkpoint of torch one")
+            raise CheckpointError(f"it holds {len(roots)} data.pkl; a checkpoint of torch holds one")
         root = roots[0]
         order = archive.read(f"{root}byteorder").strip() if f"{root}byteorder" in members else b"little"
 
@@ -82,7 +82,7 @@ def _read_legacy(path: Path) -> dict[str, np.ndarray]:
         places = {}
         for key in keys:
             if not isinstance(key, str):
-                raise CheckpointError("it names storages by what is no name")
+                raise CheckpointError("it names a storage by something that is not a string")
             count = int.from_bytes(data.read(8), "little")
             places[key] = (data.tell(), count)
             end = data.tell() + count * np.dtype(whole.dtypes[key]).itemsize
@@ -98,7 +98,7 @@ def _read_legacy(path: Path) -> dict[str, np.ndarray]:
 
 
 class Storage(NamedTuple):
-    """A file's reference to numbers beside its pickle."""
+    """A reference to numbers that the file stores outside its pickle."""
 
     kind: str
     key: str
@@ -106,7 +106,7 @@ class Storage(NamedTuple):
 
 
 class _Unpickler(DataUnpickler):
-    """One that knows storages, and keeps their dtypes by key."""
+    """An unpickler that understands storages and collects their dtypes by key."""
 
     def __init__(self, file: Any):
         super().__init__(file)
@@ -125,12 +125,12 @@ class _Unpickler(DataUnpickler):
 
 
 class _Tensors:
-    """Rebuilds the tensors under the root of a pickle; `read` gives the storage of a key."""
+    """Rebuilds the tensors of a pickle from its root; `read` returns the numbers of a storage by key."""
 
     def __init__(self, root: Any, read: Callable[[str, str], np.ndarray], file_size: int):
         self.root, self.read = root, read
         self.storages: dict[str, np.ndarray] = {}
-        # Half precision doubles and a storage may be shared; a file that asks for more than this means harm.
+        # float16 doubles in size and tensors may share a storage; a file that needs more memory than this is an attack.
         self.budget = 4 * file_size + (1 << 20)
 
     def all(self) -> dict[str, np.ndarray]:
@@ -154,7 +154,7 @@ class _Tensors:
             raise CheckpointError(f"{name} in its state dictionary is no tensor but {kind}")
         storage, offset, size, stride = node.arguments[:4]
         data = self._numbers(storage)
-        # The product of more or larger numbers, which torch has not, can take forever.
+        # The product of more or larger numbers can take forever; torch has no such tensors.
         is_short = len(size) == len(stride) <= 64
         if not (is_short and all(type(n) is int and 0 <= n < 1 << 63 for n in (offset, *size, *stride))):
             raise CheckpointError(f"{name} has the impossible size {reprlib.repr(size)[:40]} or stride")
@@ -183,6 +183,6 @@ class _Tensors:
 
 
 def _state_of(root: Any) -> Any:
-    """The state dictionary: the file itself, or what is under one of the usual keys in it."""
+    """The state dictionary: the entry under one of the usual keys, or else the root itself."""
     outer = {key: value for key, value in entries(root) if isinstance(key, str)}
     return next((outer[key] for key in _STATE_KEYS if isinstance(outer.get(key), Entries)), root)

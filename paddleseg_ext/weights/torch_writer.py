@@ -22,7 +22,7 @@ _ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
 def write_torch(path: str | Path, tensors: Mapping[str, np.ndarray], meta: Mapping[str, str]) -> None:
     """Writes `{"meta": meta, "state_dict": tensors}` in torch's zip format; the file appears complete or not at all.
 
-    Raises CheckpointError for a dtype that torch has not, ConfigError when `path` cannot be written.
+    Raises CheckpointError for a dtype that torch does not have, ConfigError when `path` cannot be written.
     """
     arrays = [np.asarray(value, order="C") for value in tensors.values()]
     for name, array in zip(tensors, arrays, strict=True):
@@ -37,7 +37,7 @@ def write_torch(path: str | Path, tensors: Mapping[str, np.ndarray], meta: Mappi
     with replaced(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo(f"archive/{name}", _EPOCH)
-            # Memory-mapped loading wants the storages aligned: an extra field of the header fills up to there.
+            # Memory-mapped loading needs aligned storages: an extra field of the header fills the gap.
             start = archive.fp.tell() + zipfile.sizeFileHeader + len(info.filename)
             padding = -(start + 4) % _ALIGNMENT
             info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
@@ -45,7 +45,7 @@ def write_torch(path: str | Path, tensors: Mapping[str, np.ndarray], meta: Mappi
 
 
 def _pickle(tensors: Mapping[str, np.ndarray], arrays: list[np.ndarray], meta: Mapping[str, str]) -> bytes:
-    """Protocol 2, instruction by instruction: `pickle` would want to import torch to name its functions."""
+    """Writes protocol 2 one instruction at a time: `pickle` would import torch in order to name its functions."""
     parts = [b"\x80\x02}(", _text("meta"), b"}("]
     for key, value in meta.items():
         parts += [_text(key), _text(value)]

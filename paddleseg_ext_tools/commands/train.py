@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Builds everything the config describes, cheapest checks first, and trains."""
+    """Builds everything that the config describes, the cheapest checks first, and trains."""
     import paddle
 
     from paddleseg_ext.core.distributed import common_seed
@@ -73,12 +73,14 @@ def train(args: argparse.Namespace) -> None:
     if args.seed is None and args.resume_model is None:
         get_logger().info("seed %d; give --seed %d to repeat this run", seed, seed)
     paddle.seed(seed)
-    # A checkpoint replaces whatever weights the config starts from; fetching those would be for nothing.
+    # A checkpoint replaces the pretrained weights of the config, so they need not be fetched.
     with ignoring(args.ignore):
         model = builder.build_untrained_model() if args.resume_model else builder.build("model")
     options = TrainOptions(
-        save_dir, config.iters, config.batch_size, seed, args.save_interval, args.log_iters, args.num_workers,
-        args.keep_checkpoint_max, args.early_stop_intervals, args.use_vdl, args.use_ema, args.precision,
-        args.amp_level, args.resume_model, test_config, args.profiler_options, args.repeats,
+        save_dir=save_dir, iters=config.iters, batch_size=config.batch_size, seed=seed, test_config=test_config,
+        save_interval=args.save_interval, log_iters=args.log_iters, num_workers=args.num_workers,
+        keep_checkpoint_max=args.keep_checkpoint_max, early_stop_intervals=args.early_stop_intervals,
+        use_vdl=args.use_vdl, use_ema=args.use_ema, precision=args.precision, amp_level=args.amp_level,
+        resume_model=args.resume_model, profiler_options=args.profiler_options, repeats=args.repeats,
     )  # fmt: skip
     Trainer(model, builder.build("loss"), builder.build_optimizer(), train_dataset, val_dataset, options).run()

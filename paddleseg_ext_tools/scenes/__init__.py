@@ -1,8 +1,8 @@
-"""Procedural street and landscape scenes with ADE20K's label values: small data sets free of rights.
+"""Generated street and landscape scenes with ADE20K's label values: small data sets without copyright.
 
-sprite.py, light.py and canvas.py paint; nature.py, buildings.py and traffic.py are the objects; world.py places
-them, kinds.py composes the kinds of scene, layouts.py says where the files of a data set lie and what its classes
-are, writer.py writes it.
+sprite.py, light.py and canvas.py paint; nature.py, buildings.py and traffic.py draw the objects; world.py places
+them; kinds.py composes the kinds of scene; layouts.py defines the files and the classes of a data set; writer.py
+writes it.
 """
 
 from paddleseg_ext_tools.scenes.kinds import make_scene, scene_kind

@@ -1,4 +1,4 @@
-"""Houses and lamps as sprites, town fronts and fences as RGBA textures uint8 [h, w, 4]."""
+"""Draws houses and lamps as sprites, and town fronts and fences as RGBA textures uint8 [h, w, 4]."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOFS = ((166, 82, 60), (120, 66, 54), (92, 96, 108))
 
 
 def house(rng: np.random.Generator, px_per_m: float, lit: bool) -> Sprite:
-    """A family house, gable towards us and roof running back to one side, 11 x 7 m."""
+    """A family house, 11 x 7 m: its gable faces us, and its roof runs back to one side."""
     sprite, wall, roof = Sprite(11.4, 7.4, px_per_m), pick(rng, RENDERS), pick(rng, ROOFS)
     sprite.box(2.8, 5.2, 3.6, 7.3, roof * 0.7)
     sprite.box(-0.6, 0, 5.4, 3.4, wall * 0.86)
@@ -45,7 +45,7 @@ def streetlight(_: np.random.Generator, px_per_m: float, side: int, on: bool) ->
 
 
 def facade(rng: np.random.Generator, floors: int, bays: int, lamps: float, floor_px: float) -> np.ndarray:
-    """RGBA texture of a town front: windows over a shop floor, a cornice; `lamps` is the lit share."""
+    """RGBA texture of a town front: windows over a shop floor, a cornice; `lamps` is the share of lit windows."""
     wall = pick(rng, WALLS) * rng.uniform(0.88, 1.1)
     cell, tall = np.tile(wall, (30, 24, 1)), bool(rng.integers(2))
     cell[4 if tall else 7 : 25, 5:19] = mix(wall, (245, 242, 235), 0.55)

@@ -23,8 +23,8 @@ Window = tuple[slice, slice]
 def noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int], octaves: int = 4) -> np.ndarray:
     """Smooth noise float32 [height, width], about zero mean and unit deviation.
 
-    `cells` counts the coarsest grid cells (down, across); the draws from `rng` depend on it alone, not on
-    the size in pixels, so that one seed gives one scene at every size.
+    `cells` counts the coarsest grid cells (down, across); the draws from `rng` depend only on it, not on
+    the size in pixels, so that a seed gives the same scene at every size.
     """
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
@@ -35,7 +35,7 @@ def noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, i
 
 @lru_cache(maxsize=1)
 def _ground_tile() -> np.ndarray:
-    """Noise [1024, 1024] that wraps (by mirroring), shared by all scenes, each at its own offset."""
+    """Noise [1024, 1024] that wraps (by mirroring). All scenes share it, each with its own offset."""
     tile = noise(np.random.default_rng(0), 512, 512, (32, 32), 4)
     tile = np.concatenate([tile, tile[::-1]])
     return np.concatenate([tile, tile[:, ::-1]], 1)
@@ -63,7 +63,7 @@ class Camera:
 
 
 class Canvas:
-    """The picture float32 [H, W, 3] (0..255) and its label uint8 [H, W], one camera, one light.
+    """The picture float32 [H, W, 3] (0..255) and its label uint8 [H, W], with one camera and one light.
 
     Outlines are float [n, 2] in px, (column, row).
     """
@@ -72,7 +72,7 @@ class Canvas:
         self.camera, self.light, self.sun_side = camera, light, sun_side
         self.image = np.zeros((camera.height, camera.width, 3), np.float32)
         self.label = np.zeros((camera.height, camera.width), np.uint8)
-        # World x and z of the ground seen by each pixel; far away at and above the horizon.
+        # World x and z of the ground that each pixel shows; far away at and above the horizon.
         rows, columns = (axis.astype(np.float32) for axis in np.ogrid[: camera.height, : camera.width])
         self.z = camera.focal * camera.eye_m / np.maximum(rows + 0.5 - camera.horizon, 0.4)
         self.x = (columns - camera.centre) * self.z / camera.focal
@@ -82,7 +82,7 @@ class Canvas:
         self._grain = 0.7 * self._ground_noise(110, 75) + 0.5 * self._ground_noise(17, 12)
 
     def _ground_noise(self, per_m_x: float, per_m_z: float) -> np.ndarray:
-        """Noise [H, W] lying on the ground, calmer in the distance; `per_m_*` are tile texels a metre."""
+        """Noise [H, W] lying on the ground, smoother in the distance; `per_m_*` are tile texels per metre."""
         tile = _ground_tile()
         u = np.mod(self.x * per_m_x + self._shift[0], len(tile)).astype(np.float32)
         v = np.mod(self.z * per_m_z + self._shift[1], len(tile)).astype(np.float32)
@@ -96,7 +96,7 @@ class Canvas:
         return (slice(y0, y1), slice(x0, x1)) if x1 > x0 and y1 > y0 else None
 
     def blend(self, where: Window, colour: np.ndarray, alpha: np.ndarray, label: int) -> None:
-        """Mix `colour` into a window by `alpha` [h, w, 1]; the class goes where alpha >= 0.5."""
+        """Mix `colour` into a window by `alpha` [h, w, 1]; pixels with alpha >= 0.5 get the class."""
         self.image[where] += (colour - self.image[where]) * alpha
         self.label[where][alpha[..., 0] >= 0.5] = label
 
@@ -169,7 +169,7 @@ class Canvas:
         self._fill(quad, paint, label)
 
     def shadow(self, x: float, z: float, half_width: float, half_depth: float, slant: float) -> None:
-        """Darken a soft ellipse of ground, not its label; `slant` metres moves it away from the sun."""
+        """Darken a soft ellipse of the ground but no label; `slant` moves it away from the sun, in metres."""
         x -= slant * self.sun_side
         depths = [max(z + side * half_depth, 0.5) for side in (-1, 1)]
         corners = [self.camera.project(x + side * half_width, 0, at) for side in (-1, 1) for at in depths]
@@ -180,8 +180,8 @@ class Canvas:
         self.image[where] *= 1 - self.light.shadow * np.clip(1.4 * (1 - reach), 0, 1)[..., None]
 
     def stamp(self, sprite: Sprite, x: float, z: float, label: int, mirror: float = 0.0) -> None:
-        """Stand a sprite at (x, z); with `mirror` > 0 hang its unlabelled reflection of that strength."""
-        colour, alpha = sprite.resolve()  # colour carries its coverage
+        """Draw a sprite at (x, z); with `mirror` > 0, draw only its reflection, with that strength and no label."""
+        colour, alpha = sprite.resolve()  # colour is already multiplied by coverage
         side = 1 + 0.14 * self.sun_side * np.linspace(-1, 1, sprite.width, dtype=np.float32)[:, None]
         keep = self.light.keep(z)
         colour = colour * side * np.asarray(self.light.tint, np.float32) * keep

@@ -1,4 +1,4 @@
-"""The times of day, the five kinds of scene, and drawing one scene from a seed."""
+"""The kinds of scene, and a function that draws one scene from a seed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _street(rng: np.random.Generator, size: tuple[int, int]) -> World:
 
 
 def _pond(world: World) -> None:
-    """A pond 17 m away with an earthen bank and rocks; paints what is behind it."""
+    """A pond 17 m away with an earthen bank and rocks; first paints the objects behind it."""
     rng, turn = world.rng, np.linspace(0, 2 * np.pi, 60, endpoint=False)
     world.paint_objects(beyond_m=24)
     wave = 1 + 0.09 * np.sin(turn * 3 + rng.uniform(0, 6)) + 0.05 * np.sin(turn * 5 + rng.uniform(0, 6))
@@ -167,7 +167,7 @@ KINDS = {
     "seaside": (_seaside, 0.18),
     "mountain road": (_mountain_road, 0.18),
     "coast street": (_coast_street, 0.16),
-}  # how it is made, its share of all scenes
+}  # the function that makes the scene, its share of all scenes
 
 
 def scene_kind(seed: int) -> str:
@@ -179,7 +179,7 @@ def make_scene(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarr
     """One scene: RGB uint8 [H, W, 3] and label uint8 [H, W] (keys of SCENE_CLASSES, 0 = none).
 
     The same seed and size give the same bits; the same seed at another size shows the same world.
-    Raises ValueError below 32 px a side.
+    Raises ValueError when a side is below 32 px.
     """
     if min(height, width) < 32:
         raise ValueError(f"scenes need at least 32 x 32 px, got {height} x {width}")

@@ -1,4 +1,4 @@
-"""The layouts that scenes are written in: where files lie, what the classes are called, which kinds of scene fit."""
+"""The layouts of data sets: the places of the files, the names of the classes, and the kinds of scene that fit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from paddleseg_ext_tools.scenes.kinds import KINDS, scene_kind
 from paddleseg_ext_tools.scenes.world import SCENE_CLASSES
 
 IGNORE = 255
-SPLITS = {"train": 0, "val": 500_000, "test": 750_000}  # the seed of each one's first scene
+SPLITS = {"train": 0, "val": 500_000, "test": 750_000}  # the seed of the first scene of each split
 DRIVES = ("street", "coast street")
 
 CITYSCAPES_CLASSES, CAMVID_CLASSES = CLASS_NAMES["Cityscapes"], CLASS_NAMES["CamVid"]
-# What has no place in the other set's classes is ignored there: mountains, water, boats, rocks.
+# Classes that the other data set lacks are ignored there: mountains, water, boats, rocks.
 TO_CITYSCAPES = {
     "road": "road", "sidewalk": "sidewalk", "building": "building", "house": "building", "fence": "fence",
     "streetlight": "pole", "tree": "vegetation", "grass": "terrain", "earth": "terrain", "sand": "terrain",
@@ -30,12 +30,12 @@ TO_CAMVID = {
 }  # fmt: skip
 _CITIES = {"train": ("eastham", "westham"), "val": ("northam",), "test": ("southam",)}
 
-Place = tuple[str, str | None]  # image, label: paths below the root; no label where the real set publishes none
+Place = tuple[str, str | None]  # image, label: paths below the root; the label is None if the real data set has none
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene of a data set: its split, the seed it is drawn from, and where its files lie."""
+    """One scene of a data set: its split, its seed, and the paths of its files."""
 
     split: str
     seed: int
@@ -45,9 +45,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies on disk.
+    """The layout of a data set on disk.
 
-    `place(split, number)` gives the files of a scene, numbered from 1; `lists(scenes)` text files by name; `table`
+    `place(split, number)` gives the files of a scene (from 1); `lists(scenes)` gives text files by name; `table`
     maps label values of scenes to those of the files; `size` is the default (height, width).
     """
 
@@ -61,7 +61,7 @@ class Layout:
     lists: Callable[[Iterable[Scene]], dict[str, str]] = field(default=lambda scenes: {})
 
     def scenes(self, seed: int, lengths: dict[str, int]) -> Iterator[Scene]:
-        """Every scene of a data set, split by split; `lengths` says how many each has."""
+        """Every scene of a data set, split by split; `lengths` gives the number of scenes per split."""
         for split in self.splits:
             fitting = (n for n in count(seed * 1_000_000 + SPLITS[split]) if scene_kind(n) in self.kinds)
             for number, one in enumerate(islice(fitting, lengths[split]), start=1):

@@ -25,7 +25,7 @@ class Light:
 
     @property
     def haze(self) -> np.ndarray:
-        """The colour everything fades into, that of the sky at the horizon."""
+        """The colour that everything fades into: the colour of the sky at the horizon."""
         return np.asarray(self.sky[-1], np.float32)
 
     def keep(self, depth_m: float | np.ndarray) -> float | np.ndarray:

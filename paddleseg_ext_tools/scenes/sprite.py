@@ -1,4 +1,4 @@
-"""A small picture with coverage on which one object is drawn in metres, and picking from palettes."""
+"""A sprite: a small picture with coverage, on which one object is drawn in metres. Also picks from palettes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sprite:
     def __init__(self, width: float, height: float, px_per_m: float) -> None:
         self.width, self.height = max(1, round(width * px_per_m)), max(1, round(height * px_per_m))
         supersampling = 4 if self.height < 48 else 2
-        self._fixed = px_per_m * supersampling * 2**SUBPIXEL_BITS  # fixed-point units a metre
+        self._fixed = px_per_m * supersampling * 2**SUBPIXEL_BITS  # fixed-point units per metre
         self.pixels = np.zeros((self.height * supersampling, self.width * supersampling, 4), np.uint8)
 
     def _at(self, points: Points) -> np.ndarray:
@@ -50,7 +50,7 @@ class Sprite:
         cv2.fillPoly(self.pixels, [self._at(points)], self._ink(colour), cv2.LINE_8, SUBPIXEL_BITS)
 
     def symmetric(self, half: Points, colour: Colour) -> None:
-        """Fill the outline whose right half is given from bottom to top."""
+        """Fill a symmetric outline, given its right half from bottom to top."""
         self.polygon([*half, *((-x, y) for x, y in reversed(half))], colour)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
@@ -64,13 +64,13 @@ class Sprite:
         cv2.ellipse(self.pixels, middle, axes, 0, 0, 360, ink, -1, cv2.LINE_8, SUBPIXEL_BITS)
 
     def turned(self, rng: np.random.Generator) -> Sprite:
-        """This sprite, mirrored left and right at even odds."""
+        """This sprite, mirrored with probability 1/2."""
         if rng.random() < 0.5:
             self.pixels = np.ascontiguousarray(self.pixels[:, ::-1])
         return self
 
     def resolve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Colour times coverage float32 [h, w, 3] and coverage float32 [h, w, 1], at the final size."""
+        """Colour multiplied by coverage float32 [h, w, 3] and coverage float32 [h, w, 1], at the final size."""
         small = cv2.resize(self.pixels, (self.width, self.height), interpolation=cv2.INTER_AREA)
         small = small.astype(np.float32)
         return small[..., :3], small[..., 3:] / 255

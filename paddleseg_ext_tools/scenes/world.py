@@ -1,4 +1,4 @@
-"""One scene in the making: its canvas, the backdrop, the ground, and objects placed in metres."""
+"""A scene while it is made: its canvas, the backdrop, the ground, and objects placed in metres."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paddleseg_ext_tools.scenes.nature import conifer, leafy_tree, rock
 from paddleseg_ext_tools.scenes.sprite import Colour, Sprite, mix, pick
 from paddleseg_ext_tools.scenes.traffic import boat, person, vehicle_end, vehicle_side
 
-# The values of these classes in ADE20K's annotations.
+# The label values of these classes in ADE20K's annotations.
 BUILDING, SKY, TREE, ROAD, GRASS, SIDEWALK, PERSON, EARTH = 2, 3, 5, 7, 10, 12, 13, 14
 MOUNTAIN, CAR, WATER, HOUSE, FENCE, ROCK, SAND = 17, 21, 22, 26, 33, 35, 47
 BOAT, BUS, STREETLIGHT = 77, 81, 88
@@ -57,14 +57,14 @@ class World:
         self.bend: Callable[[np.ndarray], np.ndarray] = np.zeros_like
         self._waiting: list[tuple[float, Callable[[], None]]] = []
 
-    # ---- drawing lots
+    # ---- random draws
 
     def side(self) -> int:
         """Left (-1) or right (1)."""
         return int(self.rng.choice((-1, 1)))
 
     def some(self, low: int, high: int) -> range:
-        """To be repeated `low` to `high` times."""
+        """A range of random length, `low` to `high`."""
         return range(self.rng.integers(low, high + 1))
 
     def spread(self, z: float, margin: float = 1.05) -> float:
@@ -76,10 +76,10 @@ class World:
         """The place `x` metres from the centre line at depth `z`."""
         return float(self.bend(np.float64(z))) + x, z
 
-    # ---- what waits
+    # ---- queued objects
 
     def paint_objects(self, beyond_m: float = 0.0) -> None:
-        """Paint, far to near, what stands further away than `beyond_m`."""
+        """Paint the objects that are further away than `beyond_m`, from far to near."""
         ready = [entry for entry in self._waiting if entry[0] > beyond_m]
         self._waiting = [entry for entry in self._waiting if entry[0] <= beyond_m]
         for _, paint in sorted(ready, key=lambda entry: -entry[0]):
@@ -96,8 +96,8 @@ class World:
     ) -> None:
         """Queue the object `make(rng, px_per_m, *args)`.
 
-        `shade` is its shadow's half width, half depth and way from the sun in metres, `mirror` the strength
-        of its reflection in water.
+        `shade` is the half width, half depth and offset of its shadow in metres; `mirror` is the strength of its
+        reflection in water.
         """
 
         def paint() -> None:
@@ -128,7 +128,7 @@ class World:
         amount = rng.uniform(-0.2, 0.9) + (0.7 if light.name == "overcast" else 0)
         body = noise(rng, rows, columns, (6, 4), 5)
         shift = max(1, c.height // 40)
-        under = np.concatenate([body[:shift], body[:-shift]])  # what is above: the lower rims are darker
+        under = np.concatenate([body[:shift], body[:-shift]])  # the cloud above each pixel makes lower rims darker
         cover = _smoothstep(1.1 - amount, 2.6 - amount, body) * np.linspace(1, 0.35, rows)[:, None]
         tone = np.clip(1.0 - 0.1 * (under - body * 0.6), 0.8, 1.04)[..., None]
         picture = mix(picture, light.cloud * tone, (0.88 * cover)[..., None])
@@ -240,7 +240,7 @@ class World:
                 left, right = (corner, end) if (x > 0) == (end is outer) else (end, corner)
                 self.canvas.wall(texture, left, right, high, BUILDING, shade)
 
-        self._waiting.append((z1, paint))  # by its far end: what stands along the road is in front of it
+        self._waiting.append((z1, paint))  # sorted by its far end, because objects along the road are in front of it
 
     def row_of_buildings(self, side: int, x: float, far: float) -> None:
         """Blocks, and a tree here and there, from `x` metres beside the road."""

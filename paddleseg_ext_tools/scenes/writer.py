@@ -15,13 +15,13 @@ import numpy as np
 from paddleseg_ext_tools.scenes.kinds import make_scene
 from paddleseg_ext_tools.scenes.layouts import LAYOUTS, Layout, Scene
 
-VERSION = 1  # raise it whenever the same seed gives other pictures
+VERSION = 1  # increase it whenever the same seed gives other pictures
 RECORD = "scenes.json"
-_FIRST_LAYOUT = "ade20k"  # what records mean that name none
+_FIRST_LAYOUT = "ade20k"  # the layout of records that name none
 
 
 def _plan(record: dict) -> tuple[Layout, list[Scene], dict[str, str]]:
-    """The layout, the scenes and the lists of what a record describes."""
+    """The layout, the scenes and the lists of the data set that a record describes."""
     layout = LAYOUTS[record.get("layout", _FIRST_LAYOUT)]
     lengths = {"train": record["train"], "val": record["val"], "test": record["val"]}
     scenes = list(layout.scenes(record["seed"], lengths))
@@ -37,10 +37,10 @@ def _files(root: Path, record: dict) -> set[Path]:
 
 def _complete(root: Path, record: dict) -> bool:
     try:
-        found = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        stored = json.loads((root / RECORD).read_text(encoding="utf-8"))
     except ValueError:
         return False
-    is_same = isinstance(found, dict) and {"layout": _FIRST_LAYOUT, **found} == record
+    is_same = isinstance(stored, dict) and {"layout": _FIRST_LAYOUT, **stored} == record
     return is_same and all(path.is_file() for path in _files(root, record))
 
 
@@ -65,7 +65,7 @@ def _fill(root: Path, record: dict, progress: Callable[[int, int], None] | None)
 
 
 def _foreign_files(root: Path) -> list[Path]:
-    """The files below `root` that no call of `write_dataset` made: they must not be replaced with the rest."""
+    """The files below `root` that `write_dataset` did not write: they must not be replaced."""
     try:
         ours = _files(root, json.loads((root / RECORD).read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -84,10 +84,10 @@ def write_dataset(
 ) -> None:
     """Write generated scenes in the layout of ADE20K, Cityscapes or CamVid (a key of LAYOUTS).
 
-    Leaves what the reader of that set needs, and `scenes.json` (what was asked, and the class names by label
-    value). Cityscapes and CamVid show streets alone and have as many test scenes as validation scenes. `size` is
-    (height, width) in px, by default 256x256, 128x256 and 180x240. Does nothing when `root` already holds
-    exactly that; otherwise all is written beside `root` and renamed when whole. `progress(done, total)` is called
+    Writes the files that the reader of that data set needs, and `scenes.json` (the arguments, and the class names by
+    label value). Cityscapes and CamVid show only streets and have as many test scenes as validation scenes. `size` is
+    (height, width) in px, by default 256x256, 128x256 and 180x240. Does nothing when `root` already holds exactly
+    this data set; otherwise it is written beside `root` and renamed when complete. `progress(done, total)` is called
     after every scene. Raises ValueError if `root` holds files that this function did not write.
     """
     root, chosen = Path(root), LAYOUTS[layout]

@@ -1,16 +1,16 @@
 """MobileNetV3 (Howard et al. 2019, arXiv 1905.02244, tables 1-2) without its classifier.
 
-Loads PaddleSeg's and PaddleClas' `MobileNetV3_{large,small}` checkpoints. The squeeze-excitations gate with a hard
-sigmoid of slope 0.2, as those weights were trained.
+Loads PaddleSeg's and PaddleClas' `MobileNetV3_{large,small}` checkpoints. Squeeze-excitation gates with a hard
+sigmoid of slope 0.2, because those weights were trained with it.
 """
 
 from collections.abc import Callable, Sequence
 
 from paddle import Tensor
 
+from paddleseg_ext.models.backbones.variants import register_variant
 from paddleseg_ext.models.layers.conv import CONV_BN
 from paddleseg_ext.models.layers.mobile_blocks import BlockConfig, MobileNetV3Stage
-from paddleseg_ext.registry import BACKBONES, register
 from paddleseg_ext.weights import load_pretrained
 
 _LARGE = [
@@ -48,7 +48,7 @@ _STEM = 16
 
 
 def _divisible(channels: float) -> int:
-    """The multiple of 8 that is nearest, at least 8 and not below 9/10 of `channels`."""
+    """The nearest multiple of 8 that is at least 8 and at least 9/10 of `channels`."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * channels else rounded + 8
 
@@ -64,14 +64,14 @@ def _scaled(blocks: Sequence[BlockConfig], scale: float) -> list[BlockConfig]:
 
 
 def _up_to_stride(blocks: Sequence[BlockConfig], output_stride: int) -> list[BlockConfig]:
-    """The blocks with dilation in place of the strides beyond `output_stride`."""
-    stride, dilation, kept = 2, 1, []  # the stem's stride
+    """The same blocks; those that would exceed `output_stride` are dilated instead of strided."""
+    stride, dilation, dilated = 2, 1, []  # 2 is the stride of the stem
     for block in blocks:
         is_beyond = block.stride == 2 and stride == output_stride
-        kept.append(block._replace(stride=1 if is_beyond else block.stride, dilation=dilation))
+        dilated.append(block._replace(stride=1 if is_beyond else block.stride, dilation=dilation))
         dilation *= 2 if is_beyond else 1
-        stride *= kept[-1].stride
-    return kept
+        stride *= dilated[-1].stride
+    return dilated
 
 
 class MobileNetV3(MobileNetV3Stage):
@@ -82,7 +82,7 @@ class MobileNetV3(MobileNetV3Stage):
 
     def __init__(self, blocks: Sequence[BlockConfig], stem_channels: int, out_index: Sequence[int],
                  in_channels: int = 3, pretrained: str | None = None):  # fmt: skip
-        super().__init__(in_channels, blocks, stem_channels, CONV_BN)
+        super().__init__(in_channels, blocks, stem_channels=stem_channels, names=CONV_BN)
         self.out_index = out_index
         self.feat_channels = [blocks[index].out_channels for index in out_index]
         load_pretrained(self, pretrained)
@@ -105,9 +105,8 @@ def _variant(size: str, scale: float, output_stride: int = 32) -> Callable[..., 
         return MobileNetV3(blocks, _divisible(scale * _STEM), out_index, in_channels, pretrained)
 
     suffix = "" if output_stride == 32 else f"_os{output_stride}"
-    build.__name__ = build.__qualname__ = f"MobileNetV3_{size}_x{scale}".replace(".", "_") + suffix
-    build.__doc__ = f"MobileNetV3-{size}, {scale} times as wide, with output stride {output_stride}."
-    return register(BACKBONES)(build)
+    name = f"MobileNetV3_{size}_x{scale}".replace(".", "_") + suffix
+    return register_variant(build, name, f"MobileNetV3-{size}, {scale} times as wide, output stride {output_stride}.")
 
 
 MobileNetV3_large_x0_35 = _variant("large", 0.35)

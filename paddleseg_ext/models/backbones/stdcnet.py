@@ -17,10 +17,10 @@ BASE = 64
 
 
 class ShortTermDenseConcat(nn.Layer):
-    """STDC module: a chain of convolutions, each half as wide as the one before; all their outputs, concatenated.
+    """STDC module: a chain of convolutions, each half as wide as the one before. All outputs are concatenated.
 
-    With stride 2 the first output is averaged down for the concatenation, and strided by a depthwise
-    convolution for the rest of the chain. Raises ValueError for fewer than two convolutions.
+    With stride 2, an average pooling halves the first output for the concatenation, and a depthwise convolution
+    halves it for the rest of the chain. Raises ValueError for fewer than two convolutions.
     """
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, stride: int):
@@ -52,7 +52,7 @@ class ShortTermDenseConcat(nn.Layer):
 
 
 class STDCNet(nn.Layer):
-    """Two strided convolutions, then three stages of STDC modules, as many as `layers` says.
+    """Two strided convolutions, then three stages of STDC modules; `layers` gives the modules per stage.
 
     `feat_channels` holds the channels of the five features it returns. With `relative_lr` the backbone
     learns at another rate than the rest.

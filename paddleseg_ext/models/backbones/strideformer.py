@@ -2,29 +2,28 @@
 
 Four MobileNetV3 stages, strided SEA attention behind the last two, and a module that fuses the stages:
 `AAM` (aggregated attention at 1/16), `AAMSx8` (its simpler form at 1/8) or `origin` (SeaFormer's fusion,
-the paper's ablation). Loads PaddleSeg's PP-MobileSeg checkpoints. PaddleSeg 2.8.0 gates AAM with ReLU6
-where the weights were trained with a sigmoid, which costs five points of mIoU; here it is a sigmoid.
+the paper's ablation). Loads PaddleSeg's PP-MobileSeg checkpoints. PaddleSeg 2.8.0 gates AAM with ReLU6,
+although the weights were trained with a sigmoid, and loses five points of mIoU; here it is a sigmoid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from paddleseg_ext.models.layers.attention import SeaAttention
+from paddleseg_ext.models.backbones.stages import StagedTransformer
+from paddleseg_ext.models.backbones.variants import register_variant
 from paddleseg_ext.models.layers.conv import ConvBNAct
 from paddleseg_ext.models.layers.fusion import SigmoidFusion
 from paddleseg_ext.models.layers.mobile_blocks import BlockConfig, MobileNetV3Stage
 from paddleseg_ext.models.layers.resize import resize_like
-from paddleseg_ext.models.layers.transformer import TransformerStage
-from paddleseg_ext.registry import BACKBONES, register
 from paddleseg_ext.weights import load_pretrained
 
 FUSIONS = ("origin", "AAM", "AAMSx8")
 
 
 class AggregatedAttention(nn.Layer):
-    """AAM (§3.2): the gates of all stages vote on the detail, the semantic feature is added. Works at 1/16."""
+    """AAM (§3.2) at 1/16: the gates of all stages multiply the detail, and the semantic feature is added."""
 
     def __init__(self, in_channels: Sequence[int], out_channels: int):
         super().__init__()
@@ -34,8 +33,8 @@ class AggregatedAttention(nn.Layer):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """features: [B, C0, H/8, W/8], [B, C1, H/16, W/16], [B, C2, H/32, W/32] -> [B, out, H/16, W/16]."""
         x8, x16, x32 = features
-        # PaddleSeg interpolates by a scale of 0.5, which is the mean of four pixels, an odd last row left over.
-        # Paddle-Lite would take the scale from the sizes, and sample odd maps elsewhere.
+        # PaddleSeg interpolates by a scale of 0.5: the mean of four pixels, without an odd last row or column.
+        # Paddle-Lite would compute the scale from the sizes, and sample odd maps at other positions.
         x8 = F.avg_pool2d(x8, kernel_size=2)
         x16 = resize_like(x16, x8)
         gate = self.act_embedding_list[0](x8) * self.act_embedding_list[1](x16)
@@ -45,7 +44,7 @@ class AggregatedAttention(nn.Layer):
 
 
 class AggregatedAttentionX8(nn.Layer):
-    """AAMSx8: as `AggregatedAttention`, at 1/8 and with one gate less."""
+    """AAMSx8: like `AggregatedAttention`, but at 1/8 and with one gate less."""
 
     def __init__(self, in_channels: Sequence[int], out_channels: int):
         super().__init__()
@@ -61,14 +60,14 @@ class AggregatedAttentionX8(nn.Layer):
         return gate * self.embedding_list[0](x8) + resize_like(self.embedding_list[1](x32), x8)
 
 
-class StrideFormer(nn.Layer):
+class StrideFormer(StagedTransformer):
     """MobileNetV3 stages with strided SEA attention behind the last `len(depths)` of them.
 
     `feat_channels` holds the channels of the one feature map it returns. Raises ValueError for an
     unknown `inj_type` or for `out_feat_chs` that do not name one width per fused stage.
     """
 
-    absent_from_pretrained = ("inj_module.*", "fuse*.*")  # classifiers fuse nothing
+    absent_from_pretrained = ("inj_module.*", "fuse*.*")  # classifiers have no fusion
 
     def __init__(
         self,
@@ -94,20 +93,12 @@ class StrideFormer(nn.Layer):
             raise ValueError(f"inj_type is {inj_type!r}; it must be one of {', '.join(FUSIONS)}")
         if len(out_feat_chs) != len(depths) + 1:
             raise ValueError(f"out_feat_chs needs {len(depths) + 1} widths, got {list(out_feat_chs)}")
-        self.num_stages = len(cfgs)
-        self.num_attention = len(depths)
-        for i, blocks in enumerate(cfgs):
-            stem = stem_channels if i == 0 else None
-            self.add_sublayer(f"smb{i + 1}", MobileNetV3Stage(in_channels, blocks, stem))
-            in_channels = blocks[-1].out_channels
-        for i, depth in enumerate(depths):
-            channels = cfgs[i - len(depths)][-1].out_channels
-            attentions = [
-                SeaAttention(channels, key_dims[i], num_heads, attn_ratio, act, 2 if stride_attention else 1)
-                for _ in range(depth)
-            ]
-            stage = TransformerStage(attentions, channels, mlp_ratios[i], act, drop_path_rate)
-            self.add_sublayer(f"trans{i + 1}", stage)
+        self._add_stages(MobileNetV3Stage, cfgs, in_channels, stem_channels)
+        self._add_attention(
+            [blocks[-1].out_channels for blocks in cfgs[-len(depths) :]], depths, num_heads=num_heads,
+            key_dims=key_dims, attn_ratio=attn_ratio, mlp_ratios=mlp_ratios, act=act, drop_path_rate=drop_path_rate,
+            stride=2 if stride_attention else 1,
+        )  # fmt: skip
         self.inj_type = inj_type
         self._add_fusion(out_feat_chs, out_channels, dims)
         load_pretrained(self, pretrained)
@@ -116,7 +107,7 @@ class StrideFormer(nn.Layer):
         if self.inj_type == "origin":
             detail = in_channels[0]
             for i, dim in enumerate(dims):
-                self.add_sublayer(f"fuse{i + 1}", SigmoidFusion(detail, in_channels[i + 1], dim, "sigmoid"))
+                self.add_sublayer(f"fuse{i + 1}", SigmoidFusion(detail, in_channels[i + 1], dim, gate="sigmoid"))
                 detail = dim
             self.num_fusions = len(dims)
             self.feat_channels = [dims[-1]]
@@ -135,67 +126,48 @@ class StrideFormer(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, in_channels, H, W] -> [B, feat_channels[0], h, w] at 1/16 (AAM) or 1/8 (AAMSx8, origin)."""
-        features = []
-        for i in range(self.num_stages):
-            x = getattr(self, f"smb{i + 1}")(x)
-            if i == 1:
-                features.append(x)
-            attention = i - (self.num_stages - self.num_attention)
-            if attention >= 0:
-                x = getattr(self, f"trans{attention + 1}")(x)
-                features.append(x)
-        return self._fuse(features)
+        return self._fuse(self.stage_features(x))
 
 
-def _stage(*rows: tuple) -> list[BlockConfig]:
-    return [BlockConfig(*row) for row in rows]
+def _variant(
+    name: str,
+    stages: Sequence[Sequence[tuple]],
+    depths: Sequence[int],
+    num_heads: int,
+    default_inj_type: str,
+    default_out_feat_chs: Sequence[int],
+) -> Callable[..., StrideFormer]:
+    """Registers a row of table 1 under PaddleSeg's name."""
+
+    def build(
+        inj_type: str = default_inj_type,
+        out_feat_chs: Sequence[int] = default_out_feat_chs,
+        out_channels: int = 256,
+        dims: Sequence[int] = (128, 160),
+        drop_path_rate: float = 0.1,
+        stride_attention: bool = True,
+        in_channels: int = 3,
+        pretrained: str | None = None,
+    ) -> StrideFormer:
+        return StrideFormer(
+            [[BlockConfig(*row) for row in rows] for rows in stages], stem_channels=16, depths=depths,
+            num_heads=num_heads, inj_type=inj_type, out_feat_chs=out_feat_chs, out_channels=out_channels, dims=dims,
+            drop_path_rate=drop_path_rate, stride_attention=stride_attention, in_channels=in_channels,
+            pretrained=pretrained,
+        )  # fmt: skip
+
+    return register_variant(build, f"MobileSeg_{name}", f"StrideFormer-{name}: the backbone of PP-MobileSeg-{name}.")
 
 
-@register(BACKBONES)
-def MobileSeg_Base(
-    inj_type: str = "AAMSx8",
-    out_feat_chs: Sequence[int] = (64, 128, 192),
-    out_channels: int = 256,
-    dims: Sequence[int] = (128, 160),
-    drop_path_rate: float = 0.1,
-    stride_attention: bool = True,
-    in_channels: int = 3,
-    pretrained: str | None = None,
-) -> StrideFormer:
-    """StrideFormer-Base: the backbone of PP-MobileSeg-Base (table 1)."""
-    cfgs = [
-        _stage((3, 16, 16, True, "relu", 1), (3, 64, 32, False, "relu", 2), (3, 96, 32, False, "relu", 1)),
-        _stage((5, 128, 64, True, "hardswish", 2), (5, 240, 64, True, "hardswish", 1)),
-        _stage((5, 384, 128, True, "hardswish", 2), (5, 384, 128, True, "hardswish", 1)),
-        _stage((5, 768, 192, True, "hardswish", 2), (5, 768, 192, True, "hardswish", 1)),
-    ]
-    return StrideFormer(
-        cfgs, 16, (3, 3), 8, inj_type, out_feat_chs, out_channels=out_channels, dims=dims,
-        drop_path_rate=drop_path_rate, stride_attention=stride_attention, in_channels=in_channels,
-        pretrained=pretrained,
-    )  # fmt: skip
-
-
-@register(BACKBONES)
-def MobileSeg_Tiny(
-    inj_type: str = "AAM",
-    out_feat_chs: Sequence[int] = (32, 64, 128),
-    out_channels: int = 256,
-    dims: Sequence[int] = (128, 160),
-    drop_path_rate: float = 0.1,
-    stride_attention: bool = True,
-    in_channels: int = 3,
-    pretrained: str | None = None,
-) -> StrideFormer:
-    """StrideFormer-Tiny: the backbone of PP-MobileSeg-Tiny (table 1)."""
-    cfgs = [
-        _stage((3, 16, 16, True, "relu", 1), (3, 64, 32, False, "relu", 2), (3, 48, 24, False, "relu", 1)),
-        _stage((5, 96, 32, True, "hardswish", 2), (5, 96, 32, True, "hardswish", 1)),
-        _stage((5, 160, 64, True, "hardswish", 2), (5, 160, 64, True, "hardswish", 1)),
-        _stage((3, 384, 128, True, "hardswish", 2), (3, 384, 128, True, "hardswish", 1)),
-    ]
-    return StrideFormer(
-        cfgs, 16, (2, 2), 4, inj_type, out_feat_chs, out_channels=out_channels, dims=dims,
-        drop_path_rate=drop_path_rate, stride_attention=stride_attention, in_channels=in_channels,
-        pretrained=pretrained,
-    )  # fmt: skip
+MobileSeg_Base = _variant("Base", [
+    [(3, 16, 16, True, "relu", 1), (3, 64, 32, False, "relu", 2), (3, 96, 32, False, "relu", 1)],
+    [(5, 128, 64, True, "hardswish", 2), (5, 240, 64, True, "hardswish", 1)],
+    [(5, 384, 128, True, "hardswish", 2), (5, 384, 128, True, "hardswish", 1)],
+    [(5, 768, 192, True, "hardswish", 2), (5, 768, 192, True, "hardswish", 1)],
+], (3, 3), num_heads=8, default_inj_type="AAMSx8", default_out_feat_chs=(64, 128, 192))  # fmt: skip
+MobileSeg_Tiny = _variant("Tiny", [
+    [(3, 16, 16, True, "relu", 1), (3, 64, 32, False, "relu", 2), (3, 48, 24, False, "relu", 1)],
+    [(5, 96, 32, True, "hardswish", 2), (5, 96, 32, True, "hardswish", 1)],
+    [(5, 160, 64, True, "hardswish", 2), (5, 160, 64, True, "hardswish", 1)],
+    [(3, 384, 128, True, "hardswish", 2), (3, 384, 128, True, "hardswish", 1)],
+], (2, 2), num_heads=4, default_inj_type="AAM", default_out_feat_chs=(32, 64, 128))  # fmt: skip

@@ -1,7 +1,7 @@
 """TopTransformer, the backbone of TopFormer (Zhang et al. 2022, arXiv 2204.05525, §3).
 
-A MobileNetV2 pyramid, its maps pooled to 1/64 and joined as tokens, four transformer blocks over them, and a
-module a scale that injects the result back. Loads PaddleSeg's and the authors' TopFormer checkpoints.
+A MobileNetV2 pyramid, its maps pooled to 1/64 and joined as tokens, four transformer blocks over them, and one
+module per scale that injects the result back. Loads PaddleSeg's and the authors' TopFormer checkpoints.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from paddleseg_ext.models.backbones.variants import register_variant
 from paddleseg_ext.models.layers.activation import activation
 from paddleseg_ext.models.layers.attention import attend
 from paddleseg_ext.models.layers.conv import C_BN, ConvBNAct
@@ -19,7 +20,6 @@ from paddleseg_ext.models.layers.mobilenetv2 import MobileNetV2Row, MobileNetV2S
 from paddleseg_ext.models.layers.pooling import adaptive_average, pool_by_weights, window_weights
 from paddleseg_ext.models.layers.resize import resize_like
 from paddleseg_ext.models.layers.transformer import TransformerStage
-from paddleseg_ext.registry import BACKBONES, register
 from paddleseg_ext.weights import load_pretrained
 
 POOLS = ("paddleseg", "adaptive")
@@ -52,14 +52,13 @@ class PyramidPooling(nn.Layer):
 
     `pool` says how. Both ways are the same where the image's height and width are multiples of 64.
 
-    - 'adaptive', the authors': the half is rounded up, and every pixel counts.
-    - 'paddleseg', PaddleSeg's and the default: the half is rounded down, and where the last map is of odd size its
-      last row or column, and their part of the other maps, are left out. It needs maps that halve exactly, as they
-      do at multiples of 32, and two pixels of the last one; at any other size the pooling is adaptive.
+    - 'adaptive' is what the authors do: the half is rounded up, and every pixel counts.
+    - 'paddleseg' is what PaddleSeg does, and the default: the half is rounded down. If the last map has an odd size,
+      its last row or column is left out, and so is the same area of the other maps. This needs maps that halve
+      exactly, as they do at multiples of 32, and a last map of at least two pixels; otherwise the pooling is adaptive.
 
-    Weights want the pooling they were evaluated with. `pool` is a setting of checkpoints, therefore, which give way
-    to a yaml that says it (`pool_is_given`); where neither does, it is `pool_default`. Raises ValueError for another
-    `pool`.
+    A checkpoint must be used with the pooling it was trained with, so checkpoints store `pool`. Priority: the yaml
+    (`pool_is_given`), then the checkpoint, then `pool_default`. Raises ValueError for another `pool`.
     """
 
     checkpoint_settings = ("pool",)
@@ -95,10 +94,10 @@ class PyramidPooling(nn.Layer):
         return paddle.concat(pooled, axis=1)
 
     def _pool_open(self, features: Sequence[Tensor], kernels: Sequence[int]) -> list[Tensor]:
-        """The same in a graph that learns the size when it runs: arithmetic takes the place of the branch."""
+        """The same for a graph that knows the size only when it runs: arithmetic replaces the `if`."""
         sizes = [paddle.shape(x)[2:].astype("float32") for x in features]
         last = sizes[-1]
-        halves = 0.0  # a tensor of 1 or 0: whether PaddleSeg's pooling is wanted and can be had
+        halves = 0.0  # or a tensor: 1 where PaddleSeg's pooling is set and possible, else 0
         if self.pool == "paddleseg":
             halves = 1.0 - paddle.clip(last * float(kernels[1]) - sizes[0], 0.0, 1.0)
             halves = (halves * paddle.clip(last - 1.0, 0.0, 1.0)).min(axis=0, keepdim=True)
@@ -129,7 +128,7 @@ class SemanticInjection(nn.Layer):
 class TopTransformer(nn.Layer):
     """Token pyramid, transformer and injection (figure 2).
 
-    `rows` are the pyramid's blocks, `out_indices` those (from 0) behind which its four maps are taken.
+    `rows` are the pyramid's blocks; `out_indices` are the numbers (from 0) of the blocks that give its four maps.
     `lr_mult` multiplies the learning rate of every parameter here, as TopFormer's recipe does with 0.1.
     `feat_channels` holds the channels of the maps it returns. Raises ValueError for an unknown
     `injection_type` or `pool` (see `PyramidPooling`).
@@ -159,7 +158,9 @@ class TopTransformer(nn.Layer):
         self.ppa = PyramidPooling(pool)
         tokens = sum(self.channels)
         attentions = [TokenAttention(tokens, num_heads) for _ in range(DEPTH)]
-        self.trans = TransformerStage(attentions, tokens, MLP_RATIO, "relu6", drop_path_rate)
+        self.trans = TransformerStage(
+            attentions, tokens, mlp_ratio=MLP_RATIO, act="relu6", drop_path_rate=drop_path_rate
+        )
         injections = [SemanticInjection(channels, out_channels) for channels in self.channels[1:]]
         self.SIM = nn.LayerList([nn.Identity(), *injections])  # the map at 1/4 gives tokens only
         self.feat_channels = [out_channels] * len(injections)
@@ -188,15 +189,14 @@ def _variant(
         in_channels: int = 3,
         pretrained: str | None = None,
     ) -> TopTransformer:
-        blocks = [MobileNetV2Row(*row) for row in rows]
         return TopTransformer(
-            blocks, out_indices, out_channels, num_heads, drop_path_rate, injection_type, pool, lr_mult, in_channels,
-            pretrained,
+            [MobileNetV2Row(*row) for row in rows], out_indices, out_channels=out_channels, num_heads=num_heads,
+            drop_path_rate=drop_path_rate, injection_type=injection_type, pool=pool, lr_mult=lr_mult,
+            in_channels=in_channels, pretrained=pretrained,
         )  # fmt: skip
 
-    build.__name__ = build.__qualname__ = f"TopTransformer_{name}"
-    build.__doc__ = f"The backbone of TopFormer-{name}. The authors drop paths at a rate of 0.1, PaddleSeg does not."
-    return register(BACKBONES)(build)
+    description = f"The backbone of TopFormer-{name}. The authors drop paths at a rate of 0.1, PaddleSeg does not."
+    return register_variant(build, f"TopTransformer_{name}", description)
 
 
 TopTransformer_Base = _variant("Base", [

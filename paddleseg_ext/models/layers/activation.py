@@ -7,8 +7,8 @@ from paddle.nn import functional as F
 class HardSigmoid(nn.Layer):
     """clip(slope * x + offset, 0, 1) as one operator.
 
-    The three-operator spelling relu6(x + 3) / 6 is equal in float32 but overflows to NaN in the fp16
-    kernels of ARM.
+    relu6(x + 3) / 6, written as three operators, is equal in float32 but overflows to NaN in the fp16 kernels
+    of ARM.
     """
 
     def __init__(self, slope: float = 1.0 / 6.0, offset: float = 0.5):

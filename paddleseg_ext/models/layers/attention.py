@@ -36,10 +36,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: float | None 
 
     q, k: [B, num_heads * key_dim, ...], v: [B, num_heads * d, ...], N positions each -> [B, num_heads, d, N].
     """
-    # Only the length is left to infer: a graph exported with a fixed size must not fix the batch too.
+    # reshape infers the length and keeps the batch (0): a graph exported with a fixed size must not fix the batch too.
     q, k, v = (x.reshape([0, num_heads, x.shape[1] // num_heads, -1]) for x in (q, k, v))
-    # The products transpose as they read: no transpose operators in the graph, and none for Paddle Inference's
-    # oneDNN to fuse into them wrongly.
+    # matmul's transpose flags replace transpose operators: the graph has fewer operators, and none that Paddle
+    # Inference's oneDNN could fuse into the product wrongly.
     products = paddle.matmul(q, k, transpose_x=True)
     if scale is not None:
         products = products * scale
@@ -52,7 +52,7 @@ class SeaAttention(nn.Layer):
     With `stride=2` the attention works at half the resolution and its result is resized back.
     """
 
-    def __init__(self, channels: int, key_dim: int, num_heads: int, attn_ratio: float, act: str, stride: int = 1,
+    def __init__(self, channels: int, *, key_dim: int, num_heads: int, attn_ratio: float, act: str, stride: int = 1,
                  names: Names = C_BN):  # fmt: skip
         super().__init__()
         self.names = names

@@ -7,7 +7,7 @@ from paddle.regularizer import L2Decay
 from paddleseg_ext.models.layers.activation import activation
 
 Names = tuple[str, str]
-# How checkpoints call a convolution and its norm: most of PaddleSeg, its transformers, its layer library.
+# The names of a convolution and its norm in checkpoints: of most of PaddleSeg, its transformers, its layer library.
 CONV_BN: Names = ("conv", "bn")
 C_BN: Names = ("c", "bn")
 CONV_BATCH_NORM: Names = ("_conv", "_batch_norm")
@@ -18,8 +18,8 @@ class ConvBNAct(nn.Layer):
 
     Padding keeps the size (divided by the stride) for odd kernels. `names` are the attribute names of
     the convolution and of the norm: each family's checkpoints spell them differently, and they are part
-    of the state dict. So is the `bias` that some of PaddleSeg's convolutions have before a norm, to no
-    effect. `norm_weight` initialises the norm's scale; 0 makes a residual branch start as
+    of the state dict. So is the `bias` that some of PaddleSeg's convolutions have before a norm, where it
+    has no effect. `norm_weight` initialises the norm's scale; 0 makes a residual branch start as
     identity. With `norm_decay=False` a coupled L2 weight decay leaves the norm alone.
     """
 
@@ -69,7 +69,7 @@ class ConvBNAct(nn.Layer):
 class SeparableConvBNReLU(nn.Layer):
     """Depthwise convolution and norm, pointwise convolution and norm, ReLU (Chollet 2017).
 
-    PaddleSeg's checkpoints know the second half as `piontwise_conv`, and its convolution has a bias.
+    The second half is called `piontwise_conv` in PaddleSeg's checkpoints, and its convolution has a bias.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
@@ -85,9 +85,9 @@ class SeparableConvBNReLU(nn.Layer):
 
 
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel_size: int, separable: bool = False, bias: bool = False
+    in_channels: int, out_channels: int, kernel_size: int, *, separable: bool = False, bias: bool = False
 ) -> nn.Layer:
-    """A convolution as PP-LiteSeg's decoder has it, or as MobileSeg's has it; `bias` is for the former."""
+    """A convolution of PP-LiteSeg's decoder or, if `separable`, of MobileSeg's; `bias` is for the former only."""
     if separable:
         return SeparableConvBNReLU(in_channels, out_channels, kernel_size)
     return ConvBNAct(in_channels, out_channels, kernel_size, act="relu", bias=bias, names=CONV_BATCH_NORM)

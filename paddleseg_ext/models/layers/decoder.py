@@ -15,9 +15,9 @@ from paddleseg_ext.models.layers.resize import resize_like
 class SegmentationHead(nn.Layer):
     """3x3 convolution, classifier without bias."""
 
-    def __init__(self, in_channels: int, mid_channels: int, num_classes: int, separable: bool = False):
+    def __init__(self, in_channels: int, mid_channels: int, num_classes: int, *, separable: bool = False):
         super().__init__()
-        self.conv = conv_bn_relu(in_channels, mid_channels, 3, separable)
+        self.conv = conv_bn_relu(in_channels, mid_channels, 3, separable=separable)
         self.conv_out = nn.Conv2D(mid_channels, num_classes, 1, bias_attr=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -26,19 +26,20 @@ class SegmentationHead(nn.Layer):
 
 
 class FlexibleLightDecoder(nn.Layer):
-    """FLD: context of the coarsest feature, then one fusion a feature, with fewer channels the finer it is.
+    """FLD: a context module for the coarsest feature, then one fusion per feature; finer features get fewer channels.
 
     Args:
-        in_channels, out_channels: of each feature and of what is made of it, finest first.
-        context, context_channels: what the coarsest feature goes through first, and the channels it gives.
-        fusion: called with the channels of detail, of semantic and of their fusion.
-        fuse_all: the finest output is made of all outputs, concatenated (MobileSeg's `use_last_fuse`).
+        in_channels, out_channels: the channels of each feature and of its output, finest first.
+        context, context_channels: the module for the coarsest feature, and the channels of its output.
+        fusion: builds a fusion from the channels of the detail, of the semantic feature and of the output.
+        fuse_all: makes the finest output from all outputs, concatenated (MobileSeg's `use_last_fuse`).
     """
 
     def __init__(
         self,
         in_channels: Sequence[int],
         out_channels: Sequence[int],
+        *,
         context: nn.Layer,
         context_channels: int,
         fusion: Callable[[int, int, int], nn.Layer],
@@ -57,7 +58,7 @@ class FlexibleLightDecoder(nn.Layer):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """features: [B, in_channels[i], H_i, W_i], finest first -> [B, out_channels[i], H_i, W_i]."""
-        # By index: paddle's tracing knows no zip with `strict`.
+        # By index, because paddle's tracing does not support zip with `strict`.
         x, outputs = self.cm(features[-1]), []
         for i in reversed(range(len(features))):
             x = self.arm_list[i](features[i], x)

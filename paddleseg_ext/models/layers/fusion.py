@@ -7,12 +7,12 @@ from paddleseg_ext.models.layers.resize import resize_like
 
 
 class SigmoidFusion(nn.Layer):
-    """The detail feature, embedded, times the gate of the semantic feature resized to it.
+    """The embedded detail feature, multiplied by a gate that is made from the semantic feature and resized.
 
     `gate` is 'hardsigmoid' in SeaFormer and 'sigmoid' in PP-MobileSeg's ablation of it.
     """
 
-    def __init__(self, detail_channels: int, semantic_channels: int, out_channels: int, gate: str,
+    def __init__(self, detail_channels: int, semantic_channels: int, out_channels: int, *, gate: str,
                  names: Names = CONV_BN):  # fmt: skip
         super().__init__()
         self.local_embedding = ConvBNAct(detail_channels, out_channels, names=names)

@@ -8,7 +8,7 @@ from paddleseg_ext.models.layers.conv import ConvBNAct
 class FuseHead(nn.Layer):
     """1x1 convolution (depthwise with `use_dw`), dropout, classifier."""
 
-    def __init__(self, num_classes: int, in_channels: int, use_dw: bool, dropout_ratio: float = 0.1):
+    def __init__(self, num_classes: int, in_channels: int, *, use_dw: bool, dropout_ratio: float = 0.1):
         super().__init__()
         groups = in_channels if use_dw else 1
         self.linear_fuse = ConvBNAct(in_channels, in_channels, groups=groups, act="relu")

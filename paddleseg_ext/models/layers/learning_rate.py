@@ -1,9 +1,9 @@
-"""A learning rate of their own for the parameters of a part of a network."""
+"""A separate learning rate for one part of a network."""
 
 from paddle import nn
 
 
 def multiply_learning_rate(layer: nn.Layer, factor: float) -> None:
-    """Makes every parameter of `layer` learn at `factor` times the optimizer's rate, as PaddleSeg's backbones can."""
+    """Multiplies the learning rate of every parameter of `layer`, as PaddleSeg's backbones can."""
     for parameter in layer.parameters():
         parameter.optimize_attr["learning_rate"] = factor

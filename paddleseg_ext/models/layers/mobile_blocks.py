@@ -1,7 +1,7 @@
 """MobileNetV3 blocks (Howard et al. 2019, §5) and the convolutional feed-forward of mobile transformers.
 
 Attribute names are those of PaddleSeg's checkpoints: `expand_conv`, `bottleneck_conv`, `mid_se`, `linear_conv`
-inside a block; how a convolution and its norm are called differs and is an argument.
+inside a block. The names of a convolution and its norm differ per family and are an argument.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class SqueezeExcitation(nn.Layer):
 class InvertedResidual(nn.Layer):
     """Expand, depthwise, optional squeeze-excitation, project; residual where the shape allows it."""
 
-    def __init__(self, in_channels: int, config: BlockConfig, names: Names = C_BN):
+    def __init__(self, in_channels: int, config: BlockConfig, *, names: Names = C_BN):
         super().__init__()
         k, expand, out_channels, use_se, act, stride, dilation = config
         options = {"names": names, "norm_decay": False}
@@ -68,7 +68,7 @@ class InvertedResidual(nn.Layer):
 class MobileNetV3Stage(nn.Layer):
     """A run of inverted residuals; the first stage of a network starts with the stride-2 stem."""
 
-    def __init__(self, in_channels: int, blocks: Sequence[BlockConfig], stem_channels: int | None = None,
+    def __init__(self, in_channels: int, blocks: Sequence[BlockConfig], *, stem_channels: int | None = None,
                  names: Names = C_BN):  # fmt: skip
         super().__init__()
         self.has_stem = stem_channels is not None
@@ -77,7 +77,7 @@ class MobileNetV3Stage(nn.Layer):
             in_channels = stem_channels
         self.blocks = nn.LayerList()
         for config in blocks:
-            self.blocks.append(InvertedResidual(in_channels, config, names))
+            self.blocks.append(InvertedResidual(in_channels, config, names=names))
             in_channels = config.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class MobileNetV3Stage(nn.Layer):
 class ConvFFN(nn.Layer):
     """Feed-forward of a mobile transformer block: 1x1 expand, 3x3 depthwise, activation, 1x1 project."""
 
-    def __init__(self, channels: int, hidden_channels: int, act: str, names: Names = C_BN):
+    def __init__(self, channels: int, hidden_channels: int, *, act: str, names: Names = C_BN):
         super().__init__()
         self.fc1 = ConvBNAct(channels, hidden_channels, names=names)
         self.dwconv = nn.Conv2D(hidden_channels, hidden_channels, 3, padding=1, groups=hidden_channels)

@@ -1,4 +1,4 @@
-"""MobileNetV2's inverted residual (Sandler et al. 2018, §3.3), of which TopFormer and SeaFormer build their pyramids.
+"""MobileNetV2's inverted residual (Sandler et al. 2018, §3.3). TopFormer and SeaFormer build their pyramids from it.
 
 Attribute names are those of PaddleSeg's checkpoints: `conv` holds convolutions and activations in turn.
 """
@@ -24,7 +24,7 @@ class MobileNetV2Row(NamedTuple):
 class MobileNetV2Block(nn.Layer):
     """Expand (unless the ratio is 1), depthwise, project; residual where the shape allows it."""
 
-    def __init__(self, in_channels: int, row: MobileNetV2Row, act: str = "relu", names: Names = C_BN):
+    def __init__(self, in_channels: int, row: MobileNetV2Row, *, act: str = "relu", names: Names = C_BN):
         super().__init__()
         k, expand_ratio, out_channels, stride = row
         hidden = in_channels * expand_ratio
@@ -40,9 +40,9 @@ class MobileNetV2Block(nn.Layer):
 
 
 class MobileNetV2Stage(nn.Layer):
-    """Blocks `layer1`, `layer2`, …, behind a stride-2 stem (named `stem_name`) where `stem_channels` is given."""
+    """Blocks `layer1`, `layer2`, …; if `stem_channels` is given, a stride-2 stem (named `stem_name`) comes first."""
 
-    def __init__(self, in_channels: int, rows: Sequence[MobileNetV2Row], stem_channels: int | None = None,
+    def __init__(self, in_channels: int, rows: Sequence[MobileNetV2Row], *, stem_channels: int | None = None,
                  stem_name: str = "stem", names: Names = C_BN):  # fmt: skip
         super().__init__()
         self._layers = []
@@ -59,7 +59,7 @@ class MobileNetV2Stage(nn.Layer):
         self._layers.append(name)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """x: [B, in_channels, H, W] -> what each layer gives, the stem's first: [B, C, H / s, W / s]."""
+        """x: [B, in_channels, H, W] -> the output of each layer, the stem's first: [B, C, H / s, W / s]."""
         outputs = []
         for name in self._layers:
             x = getattr(self, name)(x)

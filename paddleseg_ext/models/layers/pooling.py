@@ -1,9 +1,9 @@
-"""Adaptive average pooling that is right in every runtime, and at sizes that an exported graph learns only later.
+"""Adaptive average pooling that is right in every runtime, and at sizes that an exported graph knows only when it runs.
 
-Paddle's own operator is right in Paddle. But paddle2onnx 1.3.1 turns windows of unequal size into equal ones
-without a word, Paddle-Lite's ARM kernel takes one with a 3x3 result for an ordinary 3x3 pooling, and none can
-be exported for a result whose size is not known yet. Equal windows are therefore left to ordinary average
-pooling, and unequal ones are two matrix products.
+Paddle's own operator is right in Paddle. But paddle2onnx 1.3.1 silently turns windows of unequal size into equal
+ones, Paddle-Lite's ARM kernel mistakes an adaptive pooling to 3x3 for an ordinary 3x3 pooling, and no adaptive
+pooling can be exported while the size of its result is unknown. So equal windows use ordinary average pooling,
+and unequal windows use two matrix products.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,15 @@ def adaptive_average(x: Tensor, cells: Sequence[int]) -> Tensor:
 def window_weights(length: Any, cells: Any, covered: Any = None) -> Any:
     """[length, cells]: column i averages the window of cell i, over the first `covered` positions.
 
-    All are numbers, for a numpy array, or float32 tensors [1], for a tensor. Cell i of n and position j of L belong
-    together where their shares of the axis, [i/n, (i+1)/n) and [j/L, (j+1)/L), overlap. That is Paddle's window,
-    floor(i*L/n) to ceil((i+1)*L/n), without divisions that could round.
+    If all arguments are numbers, the result is a numpy array; if they are float32 tensors [1], it is a tensor.
+    Cell i of n and position j of L belong together where their shares of the axis, [i/n, (i+1)/n) and
+    [j/L, (j+1)/L), overlap. These are Paddle's windows, floor(i*L/n) to ceil((i+1)*L/n), computed without
+    divisions that could round.
     """
     arange = np.arange if isinstance(length, int) else paddle.arange
     covered = length if covered is None else covered
     position, cell = arange(length)[:, None], arange(cells)
-    # Whole numbers clipped to 0 and 1, not compared: where both sides broadcast, Paddle-Lite compares wrongly.
+    # Whole numbers are clipped to 0 and 1, not compared: Paddle-Lite compares wrongly if both sides broadcast.
     inside = ((position + 1) * cells - cell * covered).clip(0, 1) * ((cell + 1) * covered - position * cells).clip(0, 1)
     return inside / inside.sum(0)
 
@@ -46,6 +47,6 @@ def pool_by_weights(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 def _pool_last(x: Tensor, weights: Tensor) -> Tensor:
     """x: [B, C, H, W], weights: [W, m] -> [B, C, H, m]."""
-    # In three dimensions: of four, Paddle Inference's oneDNN computes something else behind a convolution.
+    # In three dimensions: with four, Paddle Inference's oneDNN gives a wrong product behind a convolution.
     product = paddle.matmul(x.reshape([0, -1, x.shape[3]]), weights)
     return product.reshape([0, x.shape[1], -1, weights.shape[1]])

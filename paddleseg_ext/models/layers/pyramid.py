@@ -14,9 +14,9 @@ from paddleseg_ext.models.layers.resize import resize_like
 
 
 class GridAverage(nn.Layer):
-    """Adaptive average pooling to a grid of `bins` x `bins`, of a map of any size, also of a smaller one.
+    """Adaptive average pooling to a grid of `bins` x `bins`. The map may have any size, even a smaller one.
 
-    In a graph traced with an open height or width, the graph computes the windows from the size it meets.
+    A graph traced with an open height or width computes the windows when it runs.
     """
 
     def __init__(self, bins: int):
@@ -36,11 +36,11 @@ class GridAverage(nn.Layer):
 class SimplePyramidPooling(nn.Layer):
     """SPPM: the sum of the features averaged over grids of several bin sizes, and a 3x3 convolution.
 
-    Any input size works, also one below the bin sizes. Raises ValueError when `bin_sizes` is empty or holds
+    Any input size works, even one below the bin sizes. Raises ValueError when `bin_sizes` is empty or holds
     a number below 1.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, bin_sizes: Sequence[int], separable: bool = False):
+    def __init__(self, in_channels: int, out_channels: int, bin_sizes: Sequence[int], *, separable: bool = False):
         super().__init__()
         if not bin_sizes or min(bin_sizes) < 1:
             raise ValueError(f"cm_bin_sizes is {list(bin_sizes)}; it needs one or more sizes of at least 1")
@@ -53,7 +53,7 @@ class SimplePyramidPooling(nn.Layer):
                 for bins in bin_sizes
             ]
         )
-        self.conv_out = conv_bn_relu(out_channels, out_channels, 3, separable, bias=True)
+        self.conv_out = conv_bn_relu(out_channels, out_channels, 3, separable=separable, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, in_channels, H, W] -> [B, out_channels, H, W]."""

@@ -1,4 +1,4 @@
-"""Resizing, in one place so that every model resizes alike."""
+"""Resizing. It is in one place, so that every model resizes in the same way."""
 
 from collections.abc import Sequence
 

@@ -12,7 +12,7 @@ from paddleseg_ext.models.layers.mobile_blocks import ConvFFN
 class TransformerBlock(nn.Layer):
     """An attention layer and a feed-forward layer, each residual with drop path."""
 
-    def __init__(self, attention: nn.Layer, feed_forward: nn.Layer, drop_path: float):
+    def __init__(self, attention: nn.Layer, feed_forward: nn.Layer, *, drop_path: float):
         super().__init__()
         self.attn = attention
         self.drop_path = DropPath(drop_path)
@@ -25,16 +25,16 @@ class TransformerBlock(nn.Layer):
 
 
 class TransformerStage(nn.Layer):
-    """A block for each of `attentions`; the drop path rate grows linearly from 0 to `drop_path_rate`."""
+    """One block per layer of `attentions`; the drop path rate grows linearly from 0 to `drop_path_rate`."""
 
-    def __init__(self, attentions: Sequence[nn.Layer], channels: int, mlp_ratio: float, act: str,
+    def __init__(self, attentions: Sequence[nn.Layer], channels: int, *, mlp_ratio: float, act: str,
                  drop_path_rate: float, names: Names = C_BN):  # fmt: skip
         super().__init__()
         self.transformer_blocks = nn.LayerList()
         for i, attention in enumerate(attentions):
             rate = drop_path_rate * i / max(len(attentions) - 1, 1)
-            feed_forward = ConvFFN(channels, int(channels * mlp_ratio), act, names)
-            self.transformer_blocks.append(TransformerBlock(attention, feed_forward, rate))
+            feed_forward = ConvFFN(channels, int(channels * mlp_ratio), act=act, names=names)
+            self.transformer_blocks.append(TransformerBlock(attention, feed_forward, drop_path=rate))
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> [B, C, H, W]."""

@@ -1,7 +1,7 @@
 """Unified Attention Fusion Modules (PP-LiteSeg, Peng et al. 2022, arXiv 2204.02681, §3.2).
 
-The semantic feature y, resized, and the detail feature x are weighed against each other:
-`a x + (1 - a) y`, with a from spatial or channel attention, or simply added.
+The detail feature x and the resized semantic feature y become `a x + (1 - a) y`, where spatial or channel
+attention gives the weight a; the simplest module adds x and y.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from paddleseg_ext.models.layers.resize import resize_like
 
 
 class UAFM(nn.Layer):
-    """Fusion by addition; the base of those with attention."""
+    """Fusion by addition; the base class of the fusions with attention."""
 
-    def __init__(self, detail_channels: int, semantic_channels: int, out_channels: int,
+    def __init__(self, detail_channels: int, semantic_channels: int, out_channels: int, *,
                  resize_mode: str = "bilinear", separable: bool = False):  # fmt: skip
         super().__init__()
-        self.conv_x = conv_bn_relu(detail_channels, semantic_channels, 3, separable)
-        self.conv_out = conv_bn_relu(semantic_channels, out_channels, 3, separable)
+        self.conv_x = conv_bn_relu(detail_channels, semantic_channels, 3, separable=separable)
+        self.conv_out = conv_bn_relu(semantic_channels, out_channels, 3, separable=separable)
         self.resize_mode = resize_mode
 
     def fuse(self, x: Tensor, y: Tensor) -> Tensor:
@@ -36,15 +36,15 @@ class UAFM(nn.Layer):
 
 
 class UAFMSpatial(UAFM):
-    """One weight a pixel, from the means and with `use_max` the largest of the channels of both features.
+    """One weight per pixel, computed from each feature's channel mean (and channel maximum if `use_max`).
 
-    With `has_scale` the 1 in `1 - a` is a parameter that does not learn, as in PaddleSeg's checkpoints.
+    With `has_scale` the constant 1 in `1 - a` is stored as a frozen parameter, because checkpoints contain it.
     """
 
-    def __init__(self, detail_channels: int, semantic_channels: int, out_channels: int,
+    def __init__(self, detail_channels: int, semantic_channels: int, out_channels: int, *,
                  resize_mode: str = "bilinear", separable: bool = False,
                  use_max: bool = True, has_scale: bool = False):  # fmt: skip
-        super().__init__(detail_channels, semantic_channels, out_channels, resize_mode, separable)
+        super().__init__(detail_channels, semantic_channels, out_channels, resize_mode=resize_mode, separable=separable)
         self.use_max = use_max
         self.conv_xy_atten = nn.Sequential(
             ConvBNAct(4 if use_max else 2, 2, 3, act="relu", names=CONV_BATCH_NORM),
@@ -67,11 +67,11 @@ class UAFMSpatial(UAFM):
 
 
 class UAFMChannel(UAFM):
-    """One weight a channel, from the means and with `use_max` the largest over the pixels of both features."""
+    """One weight per channel, computed from each feature's mean over the pixels (and maximum if `use_max`)."""
 
-    def __init__(self, detail_channels: int, semantic_channels: int, out_channels: int,
+    def __init__(self, detail_channels: int, semantic_channels: int, out_channels: int, *,
                  resize_mode: str = "bilinear", separable: bool = False, use_max: bool = True):  # fmt: skip
-        super().__init__(detail_channels, semantic_channels, out_channels, resize_mode, separable)
+        super().__init__(detail_channels, semantic_channels, out_channels, resize_mode=resize_mode, separable=separable)
         self.use_max = use_max
         channels = semantic_channels
         self.conv_xy_atten = nn.Sequential(
@@ -88,7 +88,7 @@ class UAFMChannel(UAFM):
         return x * weight + y * (1.0 - weight)
 
 
-# By PaddleSeg's names, which are values of `arm_type` in a yaml.
+# The keys are PaddleSeg's names, which a yaml gives as `arm_type`.
 ARM_TYPES: dict[str, Callable[..., UAFM]] = {
     "UAFM": UAFM,
     "UAFM_ChAtten": UAFMChannel,
@@ -101,7 +101,7 @@ ARM_TYPES: dict[str, Callable[..., UAFM]] = {
 
 
 def fusion_module(arm_type: str) -> Callable[..., UAFM]:
-    """The module of that name, still to be given its channels. Raises ValueError for an unknown name."""
+    """The constructor of the module named `arm_type`. Raises ValueError for an unknown name."""
     if arm_type not in ARM_TYPES:
         raise ValueError(f"arm_type is {arm_type!r}; it must be one of {', '.join(ARM_TYPES)}")
     return ARM_TYPES[arm_type]
