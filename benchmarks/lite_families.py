@@ -19,17 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import paddle
 
-from paddleseg_ext.cvlibs.config import Builder, Config
-from paddleseg_ext.export.static_graph import export
-from paddleseg_ext_tools.lab.probe import probe
+from paddleseg_ext_tools.lab.systems import Network, read_picture
 from paddleseg_ext_tools.paths import resource
-from paddleseg_ext_tools.scenes import make_scene
 
 SIZE = 512
-SCENE = 4  # of 17 classes
-MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 # Folder of the exported model: config, output op. The op is the one the published latency was measured with.
 MODELS = {
     "pp_mobileseg_base": ("pp_mobileseg/pp_mobileseg_base_ade20k_512x512_160k.yml", "vim"),
@@ -64,11 +58,9 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="families-") as temporary:
         work = args.work or Path(temporary)
-        picture = _picture()
         for name in args.models:
             if not (work / "models" / name / "deploy.yaml").is_file():
-                _export(name, picture, work / "models" / name)
-        np.save(work / "image.npy", picture)
+                _export(name, work)
         code = _measure(args, work)
         folder = work / "lite_json"
         results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*-x86-t1*.json"))]
@@ -80,19 +72,14 @@ def main() -> int:
     return code
 
 
-def _picture() -> np.ndarray:
-    """The timed picture [1, 3, SIZE, SIZE], float32, normalised."""
-    scene = make_scene(SCENE, SIZE, SIZE)[0] / np.float32(255)
-    return np.ascontiguousarray(((scene - MEAN) / STD).transpose(2, 0, 1)[None])
-
-
-def _export(name: str, picture: np.ndarray, folder: Path) -> None:
+def _export(name: str, work: Path) -> None:
+    """Writes the model and `image.npy`, the timed picture, which is normalised alike for all of them."""
     path, op = MODELS[name]
-    config = Config(resource(f"configs/{path}"))
-    model = Builder(config).build_untrained_model()
-    probe(model, config.num_classes, paddle.to_tensor(picture), MEAN, STD)
-    folder.mkdir(parents=True)
-    export(model, op, picture.shape, folder, config.num_classes, config.val_dataset_cfg.get("transforms"))
+    network = Network(resource(f"configs/{path}"))
+    array = network.normalised(read_picture(None, (SIZE, SIZE)))
+    network.make_weights(array)
+    network.export(op, array.shape, work / "models" / name)
+    np.save(work / "image.npy", array)
     print(f"{name}: exported with {op}", file=sys.stderr, flush=True)
 
 

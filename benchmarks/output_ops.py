@@ -50,15 +50,15 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     import numpy as np
     import paddle
 
-    from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.models.layers.resize import resize
     from paddleseg_ext.models.output_ops import OUTPUT_OPS
     from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.output_ops import LABEL_OPS
     from paddleseg_ext_runtime.runtimes import ModelProcess
+    from paddleseg_ext_tools.lab.systems import Network
 
-    builder = Builder(Config(find_config(args.config), opts=args.opts))
-    dataset, model = builder.build("val_dataset"), builder.build_untrained_model()
+    network = Network(find_config(args.config), args.opts)
+    dataset, model = network.builder.build("val_dataset"), network.model
     load_weights(model, args.model_path)
     model.eval()
     for op in (*LABEL_OPS, "decoder"):

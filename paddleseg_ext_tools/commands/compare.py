@@ -104,12 +104,13 @@ def compare(args: argparse.Namespace) -> int:
     from paddleseg_ext_tools.comparison.phone import attach_phone_results
     from paddleseg_ext_tools.comparison.published import load_catalogue
     from paddleseg_ext_tools.comparison.report import markdown
+    from paddleseg_ext_tools.lab.systems import read_picture
 
     started = time.monotonic()
     catalogue = load_catalogue()
     rows = compare_rows.plan(args, catalogue)
     systems = compare_rows.distinct(rows)
-    picture = compare_prepare.read_picture(args.image, args.size)
+    picture = read_picture(args.image, args.size)
     if args.phone_results:
         attach_phone_results(systems, args.phone_results)
     folder = writable_dir(args.save_dir)
