@@ -158,6 +158,18 @@ def test_models_know_no_config() -> None:
     report(problems)
 
 
+def test_the_tools_keep_their_rooms() -> None:
+    """A command knows every room, a comparison and a demonstration know the lab, the lab knows none of them."""
+    closed = {"lab": {"commands", "comparison", "demonstration"}, "scenes": {"commands", "comparison", "demonstration"}}
+    closed |= {"comparison": {"commands", "demonstration"}, "demonstration": {"commands", "comparison"}}
+    problems = []
+    for room, others in closed.items():
+        for path in python_files(f"{TOOLS}/{room}"):
+            wrong = [hit for hit in imports(path) if any(inside(hit[1], f"{TOOLS}.{other}") for other in others)]
+            problems += [at(path, node, f"{room} may not import {target}") for node, target in wrong]
+    report(problems)
+
+
 def test_third_party_imports() -> None:
     """Layers know paddle alone; deploy/lite can be copied to a machine without paddle or this library.
 

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paddleseg_ext_tools.arguments import launch
-from paddleseg_ext_tools.comparison.published import MIOU_KINDS, Catalogue, PublishedConfig, load_catalogue, model_key
+from paddleseg_ext_tools.comparison.published import (
+    MIOU_KINDS,
+    NONE,
+    Catalogue,
+    PublishedConfig,
+    load_catalogue,
+    model_key,
+    read_counts,
+)
 from paddleseg_ext_tools.paths import resource
 
 if TYPE_CHECKING:
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 ABOUT = "Counted by tools/config_tables.py (`make tables`); not to be edited."
 SIZE = (512, 512)
-NONE = "–"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -77,12 +84,6 @@ def problems(configs: Path, catalogue: Catalogue) -> list[str]:
         if not readme.is_file() or BEGIN not in (text := readme.read_text(encoding="utf-8")) or END not in text:
             wrong.append(f"configs/{folder}/README.md has no {BEGIN} … {END}")
     return wrong
-
-
-def read_counts(configs: Path) -> dict[str, dict[str, Any]]:
-    """The kept counts by config; empty when there are none."""
-    file = configs / "computed.json"
-    return json.loads(file.read_text(encoding="utf-8"))["configs"] if file.is_file() else {}
 
 
 def digest(config_file: Path) -> str:

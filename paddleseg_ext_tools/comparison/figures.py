@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from paddleseg_ext_tools.comparison.report import Comparison, is_valid, latency, miou
 from paddleseg_ext_tools.comparison.rows import Row
-from paddleseg_ext_tools.demonstration.figures import FIGURE_STYLE, INK, MUTED, inline_svg
+from paddleseg_ext_tools.lab.drawing import FIGURE_STYLE, INK, MUTED, inline_svg
 
 OURS, OTHERS = "#d9572f", "#2a6cc0"
 OURS_LIGHT, OTHERS_LIGHT = "#f2c5b7", "#b4cdea"

@@ -9,9 +9,9 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from paddleseg_ext_tools.comparison import figures
+from paddleseg_ext_tools.comparison.published import NONE
 from paddleseg_ext_tools.comparison.report import (
     BACKBONE,
-    NONE,
     NOT_VALID,
     Comparison,
     cells,
@@ -22,7 +22,7 @@ from paddleseg_ext_tools.comparison.report import (
     phone_conditions,
     problems,
 )
-from paddleseg_ext_tools.demonstration.figures import data_uri
+from paddleseg_ext_tools.lab.drawing import data_uri
 from paddleseg_ext_tools.lab.pages import render
 
 TEMPLATE = "comparison/report.html.jinja"

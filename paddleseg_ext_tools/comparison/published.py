@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 FILE = "configs/published.yml"
+NONE = "–"  # in a cell without a figure
 MIOU_KINDS = {"single": "single scale", "flip": "with flips", "ms_flip": "with three scales and flips"}
 
 
@@ -189,3 +191,9 @@ def _without(section: Any, keys: tuple[str, ...]) -> Any:
     if isinstance(section, dict):
         return {key: _without(value, keys) for key, value in section.items() if key not in keys}
     return section
+
+
+def read_counts(configs: Path) -> dict[str, dict[str, Any]]:
+    """The counts that tools/config_tables.py keeps, by config; empty when there are none."""
+    file = configs / "computed.json"
+    return json.loads(file.read_text(encoding="utf-8"))["configs"] if file.is_file() else {}

@@ -16,8 +16,7 @@ from paddleseg_ext.models.output_ops import resolve_output_op
 from paddleseg_ext_runtime.errors import ConfigError, PaddleSegExtError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools.arguments import find_config
-from paddleseg_ext_tools.commands.config_tables import read_counts
-from paddleseg_ext_tools.comparison.published import Catalogue, Figures, model_key, relative_config
+from paddleseg_ext_tools.comparison.published import Catalogue, Figures, model_key, read_counts, relative_config
 from paddleseg_ext_tools.paths import resource
 
 DECODER = "decoder"  # the output op that does nothing

@@ -1,15 +1,10 @@
 """The pictures of the demo's report: class colours, the mosaic of predictions, curves and confusion matrix.
 
-Everything is returned ready for a page without other files: label maps as palette PNG and photographs as JPEG in
-data URIs, figures as inline SVG whose text takes the page's font. Figures are made without pyplot, so that no
-backend is chosen for anyone else.
+Label maps are palette PNG and photographs JPEG in data URIs, figures are inline SVG (`lab.drawing`).
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +15,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from PIL import Image
 
 from paddleseg_ext_runtime.reading import check_same_size, read_image, read_label
+from paddleseg_ext_tools.lab.drawing import FIGURE_STYLE, INK, MUTED, data_uri, inline_svg
 from paddleseg_ext_tools.scenes import SCENE_CLASSES
 
 # By ADE20K annotation value, as SCENE_CLASSES: nature in its own colours, what is built in earthen ones, what
@@ -50,33 +45,9 @@ CLASS_COLOURS: dict[int, str] = {
 OTHER_COLOUR, IGNORED_COLOUR = "#c9b6ee", "#ffffff"
 IGNORED = 255
 SCENES = 6
-TILE = 384  # longest side of a tile in pixels; smaller pictures stay as they are
 WRONG = (222, 40, 48)
 
-INK, MUTED, GRID = "#1b2533", "#5b6878", "#e4e8ee"
 TRAIN_COLOUR, EVAL_COLOUR, EMA_COLOUR = "#2a6cc0", "#d9572f", "#00857a"
-FIGURE_STYLE = {
-    "font.size": 8.5,
-    "axes.edgecolor": "#b9c2ce",
-    "axes.labelcolor": MUTED,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "text.color": INK,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-}
 CONFUSION_COLOURS = LinearSegmentedColormap.from_list("report", ["#ffffff", "#d3e4f5", "#79ade0", "#2a6cc0", "#123a75"])
 
 
@@ -93,20 +64,6 @@ def class_colour(index: int) -> str:
 def custom_colours(num_classes: int) -> list[int]:
     """R, G, B of class 0, of class 1, …: what `predict(custom_color=…)` takes to paint as the report does."""
     return [value for index in range(num_classes) for value in _rgb(class_colour(index))]
-
-
-def data_uri(image: np.ndarray, kind: str = "jpeg", longest: int = TILE) -> str:
-    """`image`, RGB uint8 [H, W, 3], scaled down to `longest` and packed into a data URI (`jpeg` or `png`)."""
-    picture = Image.fromarray(image)
-    if kind == "jpeg":
-        picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-        options: dict[str, Any] = {"quality": 88, "subsampling": 0}
-    else:
-        picture.thumbnail((longest, longest), Image.Resampling.NEAREST)
-        picture, options = picture.quantize(256, dither=Image.Dither.NONE), {"optimize": True}
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -194,29 +151,6 @@ def _errors(image: np.ndarray, wrong: np.ndarray, judged: np.ndarray) -> np.ndar
     tile = np.repeat(grey, 3, axis=2)
     tile[wrong], tile[~judged] = WRONG, 255
     return tile.astype("uint8")
-
-
-def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
-    """`figure` as an <svg> element: no XML prologue, no addresses, identifiers of its own, `alt` as its label."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(FIGURE_STYLE | {"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True)
-    text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = (
-        re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", text[: text.index(">")]) + text[text.index(">") :]
-    )
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
-    # The page's font, at the size matplotlib chose.
-    text = re.sub(r"(font: [^;\"]*?)(['\w][^;\"]*)(?=[;\"])", _page_font, text)
-    return Markup('<svg role="img" aria-label="{}"').format(alt) + Markup(text.removeprefix("<svg"))  # noqa: S704
-
-
-def _page_font(match: re.Match) -> str:
-    size = re.search(r"[\d.]+px", match.group(0))
-    bold = "bold " if re.search(r"bold|700", match.group(0)) else ""
-    return f"font: {bold}{size.group(0) if size else '9px'} system-ui, sans-serif"
 
 
 def curves(history: Sequence[dict[str, Any]]) -> list[Markup]:

@@ -11,7 +11,6 @@ import math
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from paddleseg_ext_runtime.pictures import IMAGE_SUFFIXES
 from paddleseg_ext_runtime.prediction import ADDED, PSEUDO_COLOR
 from paddleseg_ext_runtime.progress import duration
 from paddleseg_ext_tools.demonstration import figures
+from paddleseg_ext_tools.lab.drawing import data_uri
+from paddleseg_ext_tools.lab.machine import package_version
 from paddleseg_ext_tools.lab.pages import render
 
 REPORT, TEMPLATE = "report.html", "demonstration/report.html.jinja"
@@ -281,7 +282,7 @@ def _photo(folder: Path, source: str | None) -> dict[str, Any] | None:
     # Predictions of other photographs may still lie there.
     added.sort(key=lambda path: path.name != Path(source or "").name)
     pictures = [Path(source)] if source and Path(source).is_file() else []
-    uris = [figures.data_uri(figures.read_rgb(path), longest=PHOTO_SIDE) for path in [*pictures, added[0]]]
+    uris = [data_uri(figures.read_rgb(path), longest=PHOTO_SIDE) for path in [*pictures, added[0]]]
     titles = ["photograph", "prediction"][-len(uris) :]
     colours = folder / PSEUDO_COLOR / f"{added[0].stem}.png"
     return {
@@ -305,11 +306,7 @@ def _photo_legend(path: Path) -> list[tuple[str, str]]:
 
 def _versions(results: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     rows = [("paddleseg_ext", __version__), ("Python", platform.python_version())]
-    for name, package in PACKAGES.items():
-        try:
-            rows.append((name, metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            rows.append((name, "not installed"))
+    rows += [(name, package_version(package)) for name, package in PACKAGES.items()]
     run = next(iter(results.values()), {})
     measured = (("Paddle-Lite runtime", "runtime_version"), ("opt", "opt_version"))
     return rows + [(name, run[key]) for name, key in measured if run.get(key)]
