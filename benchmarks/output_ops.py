@@ -134,15 +134,17 @@ def _run_lite(nb_file: Path, folder: Path):
 
 def _time(args: argparse.Namespace, folder: Path) -> dict[str, dict]:
     """Median and all runs in ms by operator, in turns on the image that costs VIM most; `valid` as the tool says."""
-    script, result = resource("deploy/lite/benchmark.py"), folder / "lite.txt"
-    flags = [f"--models_dir={folder / 'models'}", f"--input={folder / 'timed.npy'}", f"--result_file={result}"]
+    from paddleseg_lite.result import Result
+
+    script, result_file = resource("deploy/lite/benchmark.py"), folder / "lite.txt"
+    flags = [f"--models_dir={folder / 'models'}", f"--input={folder / 'timed.npy'}", f"--result_file={result_file}"]
     subprocess.run(
         [sys.executable, str(script), *flags, "--warmup=3", f"--repeats={args.repeats}", "--rounds=2"], check=False
     )
     files = (folder / "lite_json").glob("*-t1.json")
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    results = [Result.from_json(path.read_text(encoding="utf-8")) for path in files]
     keys = ("median_ms", "min_ms", "p90_ms", "series_ms", "valid", "invalid_reasons")
-    return {item["output_op"]: {key: item[key] for key in keys} for item in results}
+    return {result.output_op: {key: getattr(result, key) for key in keys} for result in results}
 
 
 def markdown(figures: dict) -> str:
