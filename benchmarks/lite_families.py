@@ -11,6 +11,7 @@ for a second run.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -19,17 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import paddle
 
-from paddleseg_ext.cvlibs.config import Builder, Config
-from paddleseg_ext.export.static_graph import export
-from paddleseg_ext_tools.lab.probe import probe
+from paddleseg_ext_tools.lab.systems import Network, read_picture
 from paddleseg_ext_tools.paths import resource
-from paddleseg_ext_tools.scenes import make_scene
+from paddleseg_lite.result import Result
 
 SIZE = 512
-SCENE = 4  # of 17 classes
-MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 # Folder of the exported model: config, output op. The op is the one the published latency was measured with.
 MODELS = {
     "pp_mobileseg_base": ("pp_mobileseg/pp_mobileseg_base_ade20k_512x512_160k.yml", "vim"),
@@ -64,35 +60,28 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="families-") as temporary:
         work = args.work or Path(temporary)
-        picture = _picture()
         for name in args.models:
             if not (work / "models" / name / "deploy.yaml").is_file():
-                _export(name, picture, work / "models" / name)
-        np.save(work / "image.npy", picture)
+                _export(name, work)
         code = _measure(args, work)
         folder = work / "lite_json"
-        results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*-x86-t1*.json"))]
-        results = [result for result in results if result["model"] in args.models]
+        results = [Result.from_json(path.read_text("utf-8")) for path in sorted(folder.glob("*-x86-t1*.json"))]
+        results = [result for result in results if result.model in args.models]
     print(markdown(results))
     if args.save_json:
-        rows = [{key: result[key] for key in KEPT} for result in results]
+        rows = [{key: dataclasses.asdict(result)[key] for key in KEPT} for result in results]
         args.save_json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return code
 
 
-def _picture() -> np.ndarray:
-    """The timed picture [1, 3, SIZE, SIZE], float32, normalised."""
-    scene = make_scene(SCENE, SIZE, SIZE)[0] / np.float32(255)
-    return np.ascontiguousarray(((scene - MEAN) / STD).transpose(2, 0, 1)[None])
-
-
-def _export(name: str, picture: np.ndarray, folder: Path) -> None:
+def _export(name: str, work: Path) -> None:
+    """Writes the model and `image.npy`, the timed picture, which is normalised alike for all of them."""
     path, op = MODELS[name]
-    config = Config(resource(f"configs/{path}"))
-    model = Builder(config).build_untrained_model()
-    probe(model, config.num_classes, paddle.to_tensor(picture), MEAN, STD)
-    folder.mkdir(parents=True)
-    export(model, op, picture.shape, folder, config.num_classes, config.val_dataset_cfg.get("transforms"))
+    network = Network(resource(f"configs/{path}"))
+    array = network.normalised(read_picture(None, (SIZE, SIZE)))
+    network.make_weights(array)
+    network.export(op, array.shape, work / "models" / name)
+    np.save(work / "image.npy", array)
     print(f"{name}: exported with {op}", file=sys.stderr, flush=True)
 
 
@@ -104,18 +93,18 @@ def _measure(args: argparse.Namespace, work: Path) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def markdown(results: Sequence[dict]) -> str:
+def markdown(results: Sequence[Result]) -> str:
     """One line a model: what it weighs and takes in fp32 and with int8 weights, and how far its labels are right."""
     lines = ["| model | output op | labels | .nb, MB | int8 | median, p90, ms | int8 | equal labels, % | int8 |"]
     lines += ["|---|---|---|---|---|---|---|---|---|"]
-    of = {(one["model"], one["precision"]): one for one in results}
+    of = {(one.model, one.precision): one for one in results}
     for name in sorted({model for model, _ in of}):
         both = [of.get((name, precision)) for precision in ("fp32", "int8")]
         any_one = both[0] or both[1]
-        cells = [name, any_one["output_op"], str(any_one["outputs"][0]["labels"])]
-        cells += [f"{one['nb_bytes'] / 1e6:.2f}" if one else "failed" for one in both]
+        cells = [name, any_one.output_op, str(any_one.labels)]
+        cells += [f"{one.nb_bytes / 1e6:.2f}" if one else "failed" for one in both]
         cells += [_times(one) if one else "failed" for one in both]
-        cells += [_percent(one["agreement"]) if one else "failed" for one in both]
+        cells += [_percent(one.agreement) if one else "failed" for one in both]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -124,8 +113,8 @@ def _percent(share: float | None) -> str:
     return "not checked" if share is None else f"{100 * share:.4f}"
 
 
-def _times(one: dict) -> str:
-    return f"{one['median_ms']:.1f}, {one['p90_ms']:.1f}{'' if one['valid'] else ', not valid'}"
+def _times(one: Result) -> str:
+    return f"{one.median_ms:.1f}, {one.p90_ms:.1f}{'' if one.valid else ', not valid'}"
 
 
 if __name__ == "__main__":

@@ -51,15 +51,15 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     import numpy as np
     import paddle
 
-    from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.models.layers.resize import resize
     from paddleseg_ext.models.output_ops import OUTPUT_OPS
     from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.output_ops import LABEL_OPS
     from paddleseg_ext_runtime.runtimes import ModelProcess
+    from paddleseg_ext_tools.lab.systems import Network
 
-    builder = Builder(Config(find_config(args.config), opts=args.opts))
-    dataset, model = builder.build("val_dataset"), builder.build_untrained_model()
+    network = Network(find_config(args.config), args.opts)
+    dataset, model = network.builder.build("val_dataset"), network.model
     load_weights(model, args.model_path)
     model.eval()
     for op in (*LABEL_OPS, "decoder"):
@@ -135,15 +135,17 @@ def _run_lite(nb_file: Path, folder: Path):
 
 def _time(args: argparse.Namespace, folder: Path) -> dict[str, dict]:
     """Median and all runs in ms by operator, in turns on the image that costs VIM most; `valid` as the tool says."""
-    script, result = resource("deploy/lite/benchmark.py"), folder / "lite.txt"
-    flags = [f"--models_dir={folder / 'models'}", f"--input={folder / 'timed.npy'}", f"--result_file={result}"]
+    from paddleseg_lite.result import Result
+
+    script, result_file = resource("deploy/lite/benchmark.py"), folder / "lite.txt"
+    flags = [f"--models_dir={folder / 'models'}", f"--input={folder / 'timed.npy'}", f"--result_file={result_file}"]
     subprocess.run(
         [sys.executable, str(script), *flags, "--warmup=3", f"--repeats={args.repeats}", "--rounds=2"], check=False
     )
     files = (folder / "lite_json").glob("*-t1.json")
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    results = [Result.from_json(path.read_text(encoding="utf-8")) for path in files]
     keys = ("median_ms", "min_ms", "p90_ms", "series_ms", "valid", "invalid_reasons")
-    return {item["output_op"]: {key: item[key] for key in keys} for item in results}
+    return {result.output_op: {key: getattr(result, key) for key in keys} for result in results}
 
 
 def markdown(figures: dict) -> str:

@@ -23,14 +23,13 @@ import numpy as np
 import paddle
 from PIL import Image
 
-from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.export.onnx import export_onnx
-from paddleseg_ext.export.static_graph import check_input_shape, export
+from paddleseg_ext.export.static_graph import check_input_shape
 from paddleseg_ext_runtime.output_ops import LABEL_OPS
 from paddleseg_ext_runtime.prediction import PSEUDO_COLOR
 from paddleseg_ext_tools.commands import predict
 from paddleseg_ext_tools.lab.formats import CPP_PROGRAM, Counts, all_formats, chosen_formats
-from paddleseg_ext_tools.lab.probe import probe
+from paddleseg_ext_tools.lab.systems import Network, read_picture
 from paddleseg_ext_tools.scenes import make_scene
 
 FAMILIES = {
@@ -50,7 +49,6 @@ RESIZED, ANY_SIZE = (192, 256), (-1, -1)
 JPEG = 201  # the seed that is stored as one
 PYTHON_AND_CPP = "cpp = paddle_inference"  # the same arithmetic: every pixel
 NORMALIZE = [{"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}]
-MEAN, STD = (np.float32(NORMALIZE[0][key]) for key in ("mean", "std"))
 OPTS = [f"val_dataset.transforms={json.dumps(NORMALIZE)}", "test_config=null"]
 
 
@@ -78,12 +76,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare_family(family: str, args: argparse.Namespace, work: Path) -> Iterator[dict]:
     """For each op, on the photographs and on the validation set, each format's share of equal pixels."""
-    config = Config(FAMILIES[family], opts=OPTS)
-    model = Builder(config).build_untrained_model()
-    scene = make_scene(4, 512, 512)[0] / np.float32(255)
-    picture = paddle.to_tensor(((scene - MEAN) / STD).transpose(2, 0, 1)[None])
-    probe(model, config.num_classes, picture, MEAN, STD)
-    paddle.save(model.state_dict(), str(work / "model.pdparams"))
+    network = Network(FAMILIES[family], OPTS)
+    network.make_weights(network.normalised(read_picture(None, (512, 512))))
+    paddle.save(network.model.state_dict(), str(work / "model.pdparams"))
     for op in args.output_op:
         for name, groups, fixed in (
             ("photographs", PHOTOGRAPHS, None),
@@ -96,7 +91,7 @@ def compare_family(family: str, args: argparse.Namespace, work: Path) -> Iterato
             pixels, equal = 0, dict.fromkeys(keys, 0)
             for size, seeds in groups.items():
                 folder = work / f"{op}-{name[-7:]}-{size[0]}x{size[1]}".replace(" ", "")
-                found = labels_by_format(config, model, op, size, seeds, fixed, args, folder)
+                found = labels_by_format(network, op, size, seeds, fixed, args, folder)
                 pixels += found["predict"].size
                 for key in found.keys() - {"predict"}:
                     equal[key] += int((found[key] == found["predict"]).sum())
@@ -108,8 +103,7 @@ def compare_family(family: str, args: argparse.Namespace, work: Path) -> Iterato
 
 
 def labels_by_format(
-    config: Config,
-    model: paddle.nn.Layer,
+    network: Network,
     op: str,
     size: tuple,
     seeds: Sequence[int],
@@ -123,7 +117,11 @@ def labels_by_format(
     paths = [pictures / f"{seed:06d}.{'jpg' if seed == JPEG else 'png'}" for seed in seeds]
     for path, seed in zip(paths, seeds, strict=True):
         cv2.imwrite(str(path), make_scene(seed, *size)[0][:, :, ::-1])
-    flags = {"config": config.path, "model_path": work.parent / "model.pdparams", "save_dir": work / "predicted"}
+    flags = {
+        "config": network.config.path,
+        "model_path": work.parent / "model.pdparams",
+        "save_dir": work / "predicted",
+    }
     flags |= {"image_path": pictures, "device": "cpu"}
     command = [str(part) for key, value in flags.items() for part in (f"--{key}", value)]
     shape = [1, 3, *(fixed or size)]
@@ -133,8 +131,7 @@ def labels_by_format(
         raise SystemExit(code)
     found = {"predict": np.stack([_mask(work / "predicted" / PSEUDO_COLOR / f"{path.stem}.png") for path in paths])}
     folder = work / "model"
-    folder.mkdir()
-    report = export(model, op, check_input_shape(shape), folder, config.num_classes, NORMALIZE)
+    report = network.export(op, check_input_shape(shape), folder)
     export_onnx(folder, checked=report.checked)
     formats = [key for key in args.formats if not (fixed == ANY_SIZE and key == LITE)]
     for one in chosen_formats(formats, folder, work, args.cpp):

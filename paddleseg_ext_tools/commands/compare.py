@@ -104,12 +104,13 @@ def compare(args: argparse.Namespace) -> int:
     from paddleseg_ext_tools.comparison.phone import attach_phone_results
     from paddleseg_ext_tools.comparison.published import load_catalogue
     from paddleseg_ext_tools.comparison.report import markdown
+    from paddleseg_ext_tools.lab.systems import read_picture
 
     started = time.monotonic()
     catalogue = load_catalogue()
     rows = compare_rows.plan(args, catalogue)
     systems = compare_rows.distinct(rows)
-    picture = compare_prepare.read_picture(args.image, args.size)
+    picture = read_picture(args.image, args.size)
     if args.phone_results:
         attach_phone_results(systems, args.phone_results)
     folder = writable_dir(args.save_dir)
@@ -189,27 +190,19 @@ def _conditions(
 ) -> list[tuple[str, str]]:
     from paddleseg_ext.version import __version__
     from paddleseg_ext_runtime.progress import duration
+    from paddleseg_ext_tools.lab.machine import package_version
 
     now = datetime.datetime.now(datetime.timezone.utc)
     found = {"Command": args.command, "Date": f"{now:%Y-%m-%d %H:%M} UTC", "Took": duration(seconds)}
     machine = {"Processor": platform.machine(), "Cores": str(os.cpu_count()), "OS": platform.platform()}
     found |= next((runtime.facts for runtime in runtimes if runtime.facts), machine)
-    found |= {"paddleseg_ext": __version__, **{name: _version(name) for name in PACKAGES}}
+    found |= {"paddleseg_ext": __version__, **{name: package_version(name) for name in PACKAGES}}
     if runtimes:
         each = f"{args.rounds} rounds of at least {args.repeats} runs and {args.min_seconds:g} s, {args.warmup} before"
         found |= {"Measured": f"{each}; systems and runtimes in turns", "Threads": str(args.threads)}
         found["Load average"] = f"{load[0]:.2f} before, {os.getloadavg()[0]:.2f} after, a minute's mean"
     found["Picture"] = f"{args.image or 'a drawn scene'} at {args.size[1]}x{args.size[0]}"
     return list(found.items())
-
-
-def _version(package: str) -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _write(comparison: Comparison, folder: Path, picture: Any) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from paddleseg_ext_tools.arguments import launch
 from paddleseg_ext_tools.comparison.published import (
     MIOU_KINDS,
+    NONE,
     Catalogue,
     PublishedConfig,
     load_catalogue,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 ABOUT = "Counted by tools/config_tables.py (`make tables`); not to be edited."
 SIZE = (512, 512)
-NONE = "–"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -156,12 +156,12 @@ class Demo:
     def _compare(self) -> None:
         import cv2
 
-        from paddleseg_ext.cvlibs.config import Builder, Config
         from paddleseg_ext.weights import load_weights
         from paddleseg_ext_tools.lab.agreement import compare_output_ops
+        from paddleseg_ext_tools.lab.systems import Network
 
-        builder = Builder(Config(self.config, opts=self.opts))
-        dataset, model = builder.build("val_dataset"), builder.build_untrained_model()
+        network = Network(self.config, self.opts)
+        dataset, model = network.builder.build("val_dataset"), network.model
         load_weights(model, self.weights)
         folder = self.folder / "labels"
         folder.mkdir(exist_ok=True)

@@ -46,36 +46,23 @@ def main(argv: list[str] | None = None) -> int:
 
 def export(args: argparse.Namespace) -> None:
     """Builds the model, loads its weights strictly, exports, and says how the export was checked."""
-    from paddleseg_ext.core.inference import InferenceOptions
-    from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.export.onnx import export_onnx
     from paddleseg_ext.export.static_graph import check_input_shape
-    from paddleseg_ext.export.static_graph import export as export_model
     from paddleseg_ext.export.triton import write_triton_model
-    from paddleseg_ext.models.output_ops import resolve_output_op
-    from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.command import writable_dir
-    from paddleseg_ext_runtime.image_pipeline import ImagePipeline
     from paddleseg_ext_runtime.log import get_logger
+    from paddleseg_ext_tools.lab.systems import Network
 
-    config = Config(find_config(args.config), opts=args.opts)
-    shape = check_input_shape(args.input_shape, config.in_channels)
-    test_scale = InferenceOptions.from_dict(config.test_config).single_scale()
+    network = Network(find_config(args.config), args.opts)
+    shape = check_input_shape(args.input_shape, network.config.in_channels)
+    test_scale = network.test_scale
     save_dir = writable_dir(args.save_dir)
     if args.triton_repository:
         writable_dir(args.triton_repository)
     set_device("cpu")
-    model = Builder(config).build_untrained_model()
-    output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
-    if args.model_path:
-        load_weights(model, args.model_path, args.ignore)
-    else:
-        get_logger().warning("no --model_path: exporting random weights, good for timing only")
-    transforms = config.val_dataset_cfg.get("transforms")
-    ImagePipeline(transforms)  # refuses what no runtime could execute
-    report = export_model(
-        model, output_op, shape, save_dir, config.num_classes, transforms, test_scale, config.class_names
-    )
+    output_op = network.output_op(args.output_op)
+    network.load(args.model_path, otherwise="exporting random weights, good for timing only", ignore=args.ignore)
+    report = network.export(output_op, shape, save_dir)
     if test_scale != 1.0:
         get_logger().info(
             "the graph resizes its input by %g inside, as test_config says: give it whole images", test_scale

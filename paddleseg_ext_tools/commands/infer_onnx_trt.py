@@ -46,35 +46,25 @@ def measure(args: argparse.Namespace) -> None:
     The network is given the size itself: a test scale of the config's plays no part.
     """
     import numpy as np
-    import paddle
 
-    from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.export.onnx import export_onnx
-    from paddleseg_ext.export.static_graph import check_input_shape, export
-    from paddleseg_ext.models.output_ops import resolve_output_op
-    from paddleseg_ext.weights import load_weights
+    from paddleseg_ext.export.static_graph import check_input_shape
     from paddleseg_ext_runtime.command import writable_dir
     from paddleseg_ext_runtime.errors import ConversionError
-    from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.runtimes import measure as measure_runtime
-    from paddleseg_ext_runtime.verify import check_input, compare, normalisation
-    from paddleseg_ext_tools.lab.probe import probe
+    from paddleseg_ext_runtime.verify import check_input, compare
+    from paddleseg_ext_tools.lab.systems import Network
 
-    config = Config(find_config(args.config), opts=args.opts)
-    shape = check_input_shape([1, config.in_channels, args.height, args.width], config.in_channels)
+    network = Network(find_config(args.config), [*(args.opts or []), "test_config=null"])
+    channels = network.config.in_channels
+    shape = check_input_shape([1, channels, args.height, args.width], channels)
     save_dir = writable_dir(args.save_dir)
-    transforms = config.val_dataset_cfg.get("transforms") or []
     set_device("cpu")
-    model = Builder(config).build_untrained_model()
-    output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
-    if args.model_path:
-        load_weights(model, args.model_path)
-    else:
-        get_logger().warning("no --model_path: weights made for timing; they say nothing of accuracy")
-        scene = paddle.to_tensor(check_input(shape, transforms))
-        probe(model, config.num_classes, scene, *normalisation(transforms, config.in_channels))
-    names = {"transforms": transforms, "class_names": config.class_names}
-    report = export(model, output_op, shape, save_dir, config.num_classes, **names)
+    output_op = network.output_op(args.output_op)
+    network.load(args.model_path, otherwise="weights made for timing; they say nothing of accuracy")
+    if not args.model_path:
+        network.make_weights(check_input(shape, network.transforms or []))
+    report = network.export(output_op, shape, save_dir)
     onnx = export_onnx(save_dir, opset=args.opset_version, checked=report.checked)
     print(f"{onnx.file}: {output_op}, opset {onnx.opset}, {onnx.operators} operators, checked by onnx")
     runtime = "onnxruntime_gpu" if args.device == "gpu" else "onnxruntime"

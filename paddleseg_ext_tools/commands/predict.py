@@ -50,9 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 def predict(args: argparse.Namespace) -> None:
     """Predicts at the resolution the config tests at, and writes overlays and coloured label maps."""
     from paddleseg_ext.core.inference import InferenceOptions
-    from paddleseg_ext.cvlibs.config import Builder, Config
     from paddleseg_ext.export.static_graph import check_input_shape
-    from paddleseg_ext.models.output_ops import resolve_output_op
     from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.command import writable_dir
     from paddleseg_ext_runtime.image_pipeline import ImagePipeline
@@ -60,21 +58,22 @@ def predict(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.pictures import list_pictures
     from paddleseg_ext_runtime.prediction import predict as predict_pictures
+    from paddleseg_ext_tools.lab.systems import Network
 
-    config = Config(find_config(args.config), opts=args.opts)
+    network = Network(find_config(args.config), args.opts)
+    config = network.config
     test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_pred", config.test_config))
     pictures = list_pictures(args.image_path)
     colors = palette(args.custom_color)
     shape = check_input_shape(args.input_shape, config.in_channels)
-    pipeline = ImagePipeline(config.val_dataset_cfg.get("transforms"), shape)
+    pipeline = ImagePipeline(network.transforms, shape)
     save_dir = writable_dir(args.save_dir)
     set_device(args.device, args.device_id)
-    model = Builder(config).build_untrained_model()
+    model = network.model
     load_weights(model, args.model_path, args.ignore)
     model.eval()
     if args.output_op:
-        output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
-        run = _exported(model, output_op, test_config)
+        run = _exported(model, network.output_op(args.output_op), test_config)
     else:
         run = _tested(model, test_config)
     count = predict_pictures(run, pipeline, pictures, save_dir, colors, config.in_channels)

@@ -43,24 +43,18 @@ def val(args: argparse.Namespace) -> None:
     from paddleseg_ext.core.distributed import join
     from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.val import evaluate
-    from paddleseg_ext.cvlibs.config import Builder, Config
-    from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.command import writable_dir
-    from paddleseg_ext_runtime.log import get_logger
+    from paddleseg_ext_tools.lab.systems import Network
 
-    config = Config(find_config(args.config), opts=args.opts)
+    network = Network(find_config(args.config), args.opts)
+    config = network.config
     test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_eval", config.test_config))
     if args.save_json:
         writable_dir(Path(args.save_json).parent)
     set_device(args.device)
-    builder = Builder(config)
-    dataset = builder.build_checked_dataset("val_dataset")
-    model = builder.build_untrained_model()
-    if args.model_path:
-        load_weights(model, args.model_path, args.ignore)
-    else:
-        get_logger().warning("no --model_path: evaluating random weights")
-    metrics = evaluate(model, dataset, test_config, args.num_workers)
+    dataset = network.builder.build_checked_dataset("val_dataset")
+    network.load(args.model_path, otherwise="evaluating random weights", ignore=args.ignore)
+    metrics = evaluate(network.model, dataset, test_config, args.num_workers)
     if not join().is_first:
         return
     print(f"[EVAL] #Images: {len(dataset)}, {metrics.summary()}")

@@ -11,13 +11,11 @@ import cv2
 import numpy as np
 import paddle
 
-from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.metrics import Metrics, confusion_matrix
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.datasets.base import SegmentationDataset
 from paddleseg_ext.export.onnx import export_onnx
-from paddleseg_ext.export.static_graph import check_input_shape, export, with_output_op
-from paddleseg_ext.models.output_ops import resolve_output_op
+from paddleseg_ext.export.static_graph import check_input_shape, with_output_op
 from paddleseg_ext.weights import load_weights
 from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig
@@ -25,12 +23,11 @@ from paddleseg_ext_runtime.errors import DataError, PaddleSegExtError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import IGNORE, read_image, read_label
-from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS, normalisation
+from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS
 from paddleseg_ext_tools.lab.formats import Counts, Format, Timing
-from paddleseg_ext_tools.lab.probe import probe
-from paddleseg_ext_tools.scenes import make_scene
+from paddleseg_ext_tools.lab.systems import PROBED, read_picture
+from paddleseg_ext_tools.lab.systems import Network as System
 
-SCENE = 4  # of 17 classes
 # Weights of 8 bits are another network, whose agreement is reported and not required.
 LOSSY = {"lite_int8"}
 
@@ -71,28 +68,24 @@ class Network:
     @classmethod
     def build(cls, path: Path, args: argparse.Namespace, folder: Path, work: Path) -> Network:
         """Builds and exports it, and predicts every photograph with it. Raises a PaddleSegExtError where it cannot."""
-        config = Config(path, opts=args.opts)
+        system = System(path, args.opts)
+        config, builder = system.config, system.builder
         shape = check_input_shape(args.input_shape, config.in_channels)
-        builder = Builder(config)
-        model = builder.build_untrained_model()
-        output_op = resolve_output_op(args.output_op, getattr(model, "upsample", "bilinear"))
+        model, output_op = system.model, system.output_op(args.output_op)
         photograph = _photograph(args.image, shape, work)
-        transforms = config.val_dataset_cfg.get("transforms")
         dataset = _dataset(builder, config, args.images)
         if args.model_path:
             load_weights(model, args.model_path)
         else:
-            _make_weights(model, config, photograph, shape)
-        folder.mkdir(parents=True, exist_ok=True)
-        scale = InferenceOptions.from_dict(config.test_config).single_scale()
-        names = {"transforms": transforms, "test_scale": scale, "class_names": config.class_names}
-        report = export(model, output_op, shape, folder, config.num_classes, **names)
+            size = [fixed or now for fixed, now in zip(shape[2:], read_image(photograph).shape, strict=False)]
+            system.make_weights(system.normalised(read_picture(photograph, size)))
+        report = system.export(output_op, shape, folder)
         try:
             export_onnx(folder, checked=report.checked)
         except PaddleSegExtError as error:  # the rows that need it say that it is missing
             get_logger().error("%s", error)
         pairs = dataset.file_list[: args.images] if dataset else [(str(photograph), None)]
-        wrapped = with_output_op(model, output_op, report.checked.inputs[0], scale)
+        wrapped = with_output_op(model, output_op, report.checked.inputs[0], system.test_scale)
         photographs = [Path(image) for image, _ in pairs]
         labels = list(track(_labels(wrapped, report.config, photographs), len(pairs), "the network"))
 
@@ -103,7 +96,7 @@ class Network:
 
         ignore_index = dataset.ignore_index if dataset else IGNORE
         size = sum(value.numel().item() for value in model.state_dict().values()) * 4 / 2**20
-        weights = args.model_path or "made for timing"
+        weights = args.model_path or PROBED
         return cls(folder, report.config, photograph, photographs, labels, truth, ignore_index, weights, size)
 
     def row(self) -> Row:
@@ -158,16 +151,6 @@ def _photograph(path: str | None, shape: list[int | None], work: Path) -> Path:
         return Path(path)
     height, width = (length or 512 for length in shape[2:])
     drawn = work / "scene.png"
-    if not cv2.imwrite(str(drawn), make_scene(SCENE, height, width)[0][:, :, ::-1]):
+    if not cv2.imwrite(str(drawn), read_picture(None, (height, width))[:, :, ::-1]):
         raise DataError(f"cannot write {drawn}")
     return drawn
-
-
-def _make_weights(model: paddle.nn.Layer, config: Config, photograph: Path, shape: list[int | None]) -> None:
-    """Weights that give the timed photograph about fifteen classes."""
-    mean, std = normalisation(config.val_dataset_cfg.get("transforms") or [])
-    image = read_image(photograph)
-    height, width = (fixed or now for fixed, now in zip(shape[2:], image.shape, strict=False))
-    picture = cv2.resize(image, (width, height))[:, :, ::-1] / 255
-    x = paddle.to_tensor(((picture - mean) / std).transpose(2, 0, 1)[None].astype("float32"))
-    probe(model, config.num_classes, x, mean, std)

@@ -9,9 +9,9 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from paddleseg_ext_tools.comparison import figures
+from paddleseg_ext_tools.comparison.published import NONE
 from paddleseg_ext_tools.comparison.report import (
     BACKBONE,
-    NONE,
     NOT_VALID,
     Comparison,
     cells,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,9 @@ from typing import Any
 from paddleseg_ext_runtime.errors import DataError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools.comparison.rows import System
+from paddleseg_lite.errors import LiteError
+from paddleseg_lite.result import Result
 
-KEPT = (
-    "model", "device", "target", "output_op", "threads", "precision", "median_ms", "p90_ms", "series_ms", "warmup",
-    "repeats", "rounds", "runtime", "runtime_version", "measured_at", "device_facts", "valid", "invalid_reasons",
-)  # fmt: skip
 # The keys for a device's own name; the first key that a result has is used.
 NAMES = ("Model", "Device", "Host CPU")
 
@@ -44,19 +42,14 @@ def _belongs(result: dict[str, Any], system: System) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The values kept from one file; None for a measurement on this kind of machine, `host`."""
+    """The values of one file with the name of its column; None for a measurement on this kind of machine, `host`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        result = {key: content[key] for key in KEPT}
-        facts = dict(result["device_facts"])
-        is_measured = all(isinstance(result[key], int | float) for key in ("median_ms", "p90_ms"))
-        if not is_measured:
-            raise TypeError("a time is no number")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        result = Result.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, LiteError) as error:
         raise DataError(f"{path} is no result of deploy/lite/benchmark.py ({error!r})") from error
-    if result["device"] == "host":
+    if result.device == "host":
         return None
-    name = next((facts[key] for key in NAMES if facts.get(key)), result["device"])
-    threads = f"{result['threads']} thread{'s' if result['threads'] != 1 else ''}"
-    precision = "" if result["precision"] in ("fp32", "as converted") else f", {result['precision']}"
-    return {**result, "column": f"Paddle-Lite on {name}, {threads}{precision}"}
+    name = next((result.device_facts[key] for key in NAMES if result.device_facts.get(key)), result.device)
+    threads = f"{result.threads} thread{'s' if result.threads != 1 else ''}"
+    precision = "" if result.precision in ("fp32", "as converted") else f", {result.precision}"
+    return {**dataclasses.asdict(result), "column": f"Paddle-Lite on {name}, {threads}{precision}"}

@@ -8,34 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 import paddle
 
 from paddleseg_ext.core.inference import InferenceOptions
 from paddleseg_ext.core.val import evaluate
-from paddleseg_ext.cvlibs.config import Builder, Config
-from paddleseg_ext.export.static_graph import export, with_output_op
-from paddleseg_ext.models.layers.resize import resize
-from paddleseg_ext.models.output_ops import scaled_size
+from paddleseg_ext.export.static_graph import with_output_op
 from paddleseg_ext.weights import load_weights
 from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
-from paddleseg_ext_runtime.reading import read_image
-from paddleseg_ext_runtime.verify import normalisation
 from paddleseg_ext_tools.comparison.rows import Failed, System
 from paddleseg_ext_tools.lab.complexity import Complexity, measure_complexity
-from paddleseg_ext_tools.lab.probe import probe
-from paddleseg_ext_tools.scenes import make_scene
+from paddleseg_ext_tools.lab.systems import PROBED, Network
 
-if TYPE_CHECKING:
-    from paddle import nn
-
-SCENE = 4  # of 17 classes
-PROBED = "made for timing"
 COUNTED_AT = (512, 512)
 
 
@@ -61,32 +49,19 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class _Network:
+class _Shared:
     """What systems with the same config and weights share."""
 
-    model: nn.Layer
-    config: Config
+    network: Network
     array: np.ndarray
-    test_scale: float
     complexity: Complexity
     miou: float | None
     evaluated_on: str | None
 
 
-def read_picture(path: str | None, size: Sequence[int]) -> np.ndarray:
-    """RGB uint8 [H, W, 3] at `size` (height, width): the picture at `path`, or a drawn scene of many classes.
-
-    Raises DataError for a file that is no picture.
-    """
-    if path is None:
-        return make_scene(SCENE, *size)[0]
-    picture = cv2.resize(read_image(path), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(picture[:, :, ::-1]).astype("uint8")
-
-
 def prepare_all(systems: Sequence[System], picture: np.ndarray, folder: Path, evaluates: bool) -> None:
     """Fills `prepared` or `failure` of each system. Exports go to `folder/<slug>`."""
-    networks: dict[Any, _Network | Failed] = {}
+    networks: dict[Any, _Shared | Failed] = {}
     for system in track(systems, len(systems), "preparing"):
         if system.failure is not None:
             get_logger().error("%s: %s", system.slug, system.failure.message)
@@ -94,7 +69,7 @@ def prepare_all(systems: Sequence[System], picture: np.ndarray, folder: Path, ev
         key = system.network
         try:
             if key not in networks:
-                networks[key] = _network(system, picture, evaluates)
+                networks[key] = _shared(system, picture, evaluates)
             if isinstance(networks[key], Failed):
                 system.failure = networks[key]
                 continue
@@ -105,15 +80,11 @@ def prepare_all(systems: Sequence[System], picture: np.ndarray, folder: Path, ev
             get_logger().error("%s: %s", system.slug, system.failure.message, exc_info=wants_traceback(error))
 
 
-def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:
-    config = Config(system.config, opts=list(system.opts))
-    builder = Builder(config)
-    model = builder.build_untrained_model()
-    mean, std = normalisation(config.val_dataset_cfg.get("transforms") or [])
-    array = ((picture.astype("float32") / 255 - mean) / std).transpose(2, 0, 1)[None]
-    array = np.ascontiguousarray(array, "float32")
-    test = InferenceOptions.from_dict(config.test_config)
-    scale = test.single_scale()
+def _shared(system: System, picture: np.ndarray, evaluates: bool) -> _Shared:
+    network = Network(system.config, system.opts)
+    model, config = network.model, network.config
+    array = network.normalised(picture)
+    _ = network.test_scale  # a config with several scales is refused before it is evaluated
     miou = evaluated_on = None
     if system.weights:
         load_weights(model, system.weights)
@@ -124,24 +95,19 @@ def _network(system: System, picture: np.ndarray, evaluates: bool) -> _Network:
                 "%s: the weights are not evaluated (%s); the mIoU shown is the authors', of theirs", system.slug, reason
             )
         else:
-            dataset = builder.build_checked_dataset("val_dataset")
+            dataset = network.builder.build_checked_dataset("val_dataset")
             get_logger().info("%s: validation on %d images", system.slug, len(dataset))
-            metrics = evaluate(model, dataset, test, num_workers=1)
+            metrics = evaluate(model, dataset, InferenceOptions.from_dict(config.test_config), num_workers=1)
             miou, evaluated_on = 100 * metrics.miou, f"{len(dataset):,} images of {root}"
     else:
-        seen = paddle.to_tensor(array)
-        seen = seen if scale == 1.0 else resize(seen, scaled_size(picture.shape[:2], scale))
-        probe(model, config.num_classes, seen, mean, std)
+        network.make_weights(array)
     model.eval()
-    return _Network(model, config, array, scale, measure_complexity(model, COUNTED_AT), miou, evaluated_on)
+    return _Shared(network, array, measure_complexity(model, COUNTED_AT), miou, evaluated_on)
 
 
-def _export(system: System, network: _Network, folder: Path) -> Prepared:
-    config, array = network.config, network.array
-    folder.mkdir(parents=True, exist_ok=True)
-    transforms = config.val_dataset_cfg.get("transforms")
-    names = {"transforms": transforms, "test_scale": network.test_scale, "class_names": config.class_names}
-    export(network.model, system.output_op, array.shape, folder, config.num_classes, **names)
+def _export(system: System, shared: _Shared, folder: Path) -> Prepared:
+    network, array = shared.network, shared.array
+    network.export(system.output_op, array.shape, folder)
     wrapped = with_output_op(network.model, system.output_op, array, network.test_scale)
     op = wrapped.output_op
     with paddle.no_grad():
@@ -152,11 +118,11 @@ def _export(system: System, network: _Network, folder: Path) -> Prepared:
         folder=folder,
         array=array,
         output=output,
-        complexity=network.complexity,
-        num_classes=config.num_classes,
+        complexity=shared.complexity,
+        num_classes=network.config.num_classes,
         weights=system.weights or PROBED,
         classes_kept=kept,
         labels=len(np.unique(output)) if op.is_labels else None,
-        miou=network.miou,
-        evaluated_on=network.evaluated_on,
+        miou=shared.miou,
+        evaluated_on=shared.evaluated_on,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "configs/published.yml"
+NONE = "–"  # in a cell without a figure
 MIOU_KINDS = {"single": "single scale", "flip": "with flips", "ms_flip": "with three scales and flips"}
 
 
@@ -193,6 +194,6 @@ def _without(section: Any, keys: tuple[str, ...]) -> Any:
 
 
 def read_counts(configs: Path) -> dict[str, dict[str, Any]]:
-    """The kept counts by config; empty when there are none."""
+    """The counts that tools/config_tables.py keeps, by config; empty when there are none."""
     file = configs / "computed.json"
     return json.loads(file.read_text(encoding="utf-8"))["configs"] if file.is_file() else {}

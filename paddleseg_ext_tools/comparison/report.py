@@ -9,12 +9,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from paddleseg_ext_tools.comparison.published import Catalogue
+from paddleseg_ext_tools.comparison.published import NONE, Catalogue
 from paddleseg_ext_tools.comparison.rows import Failed, Row, System
 from paddleseg_ext_tools.comparison.runtimes import Latency
 from paddleseg_ext_tools.lab.complexity import explain
 
-NONE = "–"
 # The mark of a figure that the authors published; measured figures have none.
 PUBLISHED_MARK = "†"
 GFLOPS = "GFLOPs"

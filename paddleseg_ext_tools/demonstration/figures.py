@@ -1,8 +1,6 @@
 """The pictures of the demo's report: class colours, the mosaic of predictions, curves and confusion matrix.
 
-Everything is returned ready for a page without other files: label maps as palette PNG and photographs as JPEG in
-data URIs, figures as inline SVG whose text takes the page's font. Figures are made without pyplot, so that no
-backend is chosen for anyone else.
+Label maps are palette PNG and photographs JPEG in data URIs, figures are inline SVG (`lab.drawing`).
 """
 
 from __future__ import annotations

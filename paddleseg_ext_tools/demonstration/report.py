@@ -6,12 +6,12 @@ needs neither network nor other files.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ from paddleseg_ext_runtime.prediction import ADDED, PSEUDO_COLOR
 from paddleseg_ext_runtime.progress import duration
 from paddleseg_ext_tools.demonstration import figures
 from paddleseg_ext_tools.lab.drawing import data_uri
+from paddleseg_ext_tools.lab.machine import package_version
 from paddleseg_ext_tools.lab.pages import render
+from paddleseg_lite.errors import LiteError
+from paddleseg_lite.result import Result
 
 REPORT, TEMPLATE = "report.html", "demonstration/report.html.jinja"
 DECODER, VIM, ARGMAX = "decoder", "vim", "argmax"
@@ -93,7 +96,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except KeyError as error:
         raise DataError(f"{path} has no {error}; run the demo again") from error
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, LiteError) as error:
         raise DataError(f"{path} does not hold what the demo writes: {error}") from error
 
 
@@ -119,25 +122,23 @@ def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
         raise DataError(f"no folder {folder}: nothing was measured under Paddle-Lite")
     found = []
     for path in sorted(folder.glob("*-t1.json")):
-        result = _read_json(path)
         with _naming(path):
-            found.append((result["measured_at"], _latency(result)))
+            result = Result.from_json(path.read_text(encoding="utf-8"))
+            found.append((result.measured_at, _latency(result)))
     return {row["name"]: row for _, row in sorted(found, key=lambda pair: pair[0])}
 
 
-def _latency(result: dict[str, Any]) -> dict[str, Any]:
-    """The values of one result that the report needs; raises KeyError if one is missing."""
-    kept = ("median_ms", "min_ms", "p90_ms", "valid", "invalid_reasons", "warnings", "device_facts", "input_shape")
-    kept += ("threads", "warmup", "repeats", "rounds", "runtime_version", "opt_version", "measured_at", "series_ms")
-    row = {key: result[key] for key in kept}
-    row["name"] = result["output_op"] or result["model"]
+def _latency(result: Result) -> dict[str, Any]:
+    """The values of one result, and how the report words them."""
+    row = dataclasses.asdict(result)
+    row["name"] = result.output_op or result.model
     row["about"] = OUTPUT_OPS.get(row["name"], "")
-    row["nb_mb"] = result["nb_bytes"] / 1e6 if result["nb_bytes"] else None
-    row["lite_note"] = result["agreement_note"] or "not compared with Paddle"
+    row["nb_mb"] = result.nb_bytes / 1e6 if result.nb_bytes else None
+    row["lite_note"] = result.agreement_note or "not compared with Paddle"
     row["lite"] = "not checked"
-    if result["agreement"] is not None:
-        is_share = result["agreement_kind"] == "equal_pixels"
-        row["lite"] = percent(result["agreement"]) if is_share else f"{result['agreement']:.1e} σ"
+    if result.agreement is not None:
+        is_share = result.agreement_kind == "equal_pixels"
+        row["lite"] = percent(result.agreement) if is_share else f"{result.agreement:.1e} σ"
     return row
 
 
@@ -306,11 +307,7 @@ def _photo_legend(path: Path) -> list[tuple[str, str]]:
 
 def _versions(results: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     rows = [("paddleseg_ext", __version__), ("Python", platform.python_version())]
-    for name, package in PACKAGES.items():
-        try:
-            rows.append((name, metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            rows.append((name, "not installed"))
+    rows += [(name, package_version(package)) for name, package in PACKAGES.items()]
     run = next(iter(results.values()), {})
     measured = (("Paddle-Lite runtime", "runtime_version"), ("opt", "opt_version"))
     return rows + [(name, run[key]) for name, key in measured if run.get(key)]

@@ -1,4 +1,8 @@
-"""Pictures and figures for pages that need no other files: data URIs, and inline SVG in the page's font."""
+"""What the pages share to draw: the style of figures, figures as inline SVG, photographs as data URIs.
+
+Everything is ready for a page without other files, and the text of a figure takes the page's font. Figures are made
+without pyplot, so that no backend is chosen for anyone else.
+"""
 
 from __future__ import annotations
 

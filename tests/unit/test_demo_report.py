@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from unit.lite_results import stored
 
 from paddleseg_ext_runtime.errors import DataError
 from paddleseg_ext_runtime.label_map import palette, write_labels
@@ -33,14 +34,8 @@ def write_picture(path: Path, image: np.ndarray) -> None:
 
 def lite_result(op: str, **changes: object) -> dict:
     median = TIMES[op]
-    return {
-        "model": f"tiny_{op}", "output_op": op, "measured_at": "2026-01-02T03:04:05+00:00",
-        "median_ms": median, "min_ms": median - 1, "p90_ms": median + 3, "series_ms": [median, median + 1, median * 3],
-        "threads": 1, "warmup": 2, "repeats": 3, "rounds": 1, "runtime_version": "v2.13-rc", "opt_version": "v2.13-rc",
-        "device_facts": {"Host CPU": "Some <CPU>", "Cores": "2 of 2"}, "nb_bytes": 6_364_950,
-        "input_shape": [1, 3, 64, 64], "agreement": 1.0, "agreement_kind": "equal_pixels", "agreement_note": "all",
-        "valid": True, "invalid_reasons": [], "warnings": [], **changes,
-    }  # fmt: skip
+    times = {"median_ms": median, "min_ms": median - 1, "p90_ms": median + 3}
+    return stored((median, median + 1, median * 3), model=f"tiny_{op}", output_op=op, **times, **changes)
 
 
 @pytest.fixture

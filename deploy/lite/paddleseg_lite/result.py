@@ -119,6 +119,8 @@ class Result:
             for name, value in values.items():
                 if isinstance(value, list):
                     values[name] = tuple(value)
+                elif name.endswith("_ms") and not isinstance(value, int | float):
+                    raise TypeError(f"{name} is no number")
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"not a stored result ({error!r})", "a JSON file this tool wrote") from error

@@ -1,0 +1,13 @@
+"""What a report says of the machine and of what is installed on it."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+
+def package_version(package: str) -> str:
+    """The version of an installed package, or that there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
