@@ -52,7 +52,7 @@ class RuntimeResult:
     runtime: str
     runtime_version: str
     device: str
-    cpu_per_wall: float
+    cpu_per_wall: float | None
     peak_memory_mb: float
 
 

@@ -9,11 +9,8 @@ import io
 import json
 import os
 import platform
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from paddleseg_ext_tools.comparison.forms_rows import LOSSY, Network, Row
 
@@ -23,15 +20,17 @@ NONE = "–"
 def cells(row: Row) -> dict[str, str]:
     """One row in words, by column."""
     times = row.timing
-    p90 = f"{np.percentile(times.series_ms, 90):.1f}" if times else NONE
     return {
         "form": row.title,
         "runs": "✅" if row.is_good else ("❌" if row.error else "❎ disagrees"),
         "size, MB": NONE if row.size_mb is None else f"{row.size_mb:.2f}",
         "equal labels": NONE if row.equal is None else f"{100 * row.equal:.4f} %",
         "mIoU, %": NONE if row.miou is None else f"{row.miou:.2f}",
-        "median, ms": f"{statistics.median(times.series_ms):.1f}" if times else NONE,
-        "p90, ms": p90,
+        "median, ms": f"{times.median_ms:.1f}" if times else NONE,
+        "p90, ms": f"{times.p90_ms:.1f}" if times else NONE,
+        "rounds": str(len(times.round_medians_ms)) if times else NONE,
+        "spread, %": f"{times.spread_percent:.1f}" if times else NONE,
+        "valid": NONE if times is None else "yes" if times.valid else "no",
         "loading, ms": f"{times.init_ms:.0f}" if times else NONE,
         "peak memory, MB": f"{times.peak_memory_mb:.0f}" if times else NONE,
         "version": times.runtime_version if times else NONE,
@@ -43,7 +42,7 @@ def line(row: Row) -> str:
     found = cells(row)
     if row.error:
         return f"{row.title}: failed: {row.error.splitlines()[0]}"
-    return f"{row.title}: {found['equal labels']} equal, median {found['median, ms']} ms"
+    return f"{row.title}: {found['equal labels']} of the labels are the network's"
 
 
 def conditions(args: argparse.Namespace, network: Network) -> dict[str, str]:
@@ -53,7 +52,8 @@ def conditions(args: argparse.Namespace, network: Network) -> dict[str, str]:
         "model": f"{args.config}, weights: {network.weights}",
         "graph": f"{config.output_op}, input {config.input_shape}",
         "compared on": f"{len(network.photographs)} photographs",
-        "timed": f"{network.photograph.name}, {args.threads} threads, {args.repeats} runs after {args.warmup}",
+        "timed": f"{network.photograph.name}, {args.threads} threads, {args.rounds} rounds of {args.repeats} runs "
+        f"after {args.warmup}, all forms in turns, each round in a process of its own",
         "machine": f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the end",
     }
 
@@ -80,11 +80,17 @@ def markdown(rows: Sequence[Row], facts: dict[str, str]) -> str:
     lines += [
         "",
         "Milliseconds are of the model alone, on one photograph; in C++ with copying in and out. Memory is of "
-        "the whole process. Paddle-Lite runs one thread here.",
+        "the whole process. Paddle-Lite runs one thread here. The spread is the distance between the medians of the "
+        "rounds, in percent of the median: a difference between two forms that is smaller means nothing.",
     ]
     if any(row.key in LOSSY for row in rows):
         lines += ["Weights of 8 bits change the network: their labels need not be equal."]
     lines += ["", *(f"- {row.title}: {' '.join(row.error.split())}" for row in rows if row.error)]
+    lines += [
+        f"- {row.title} is not valid: {', '.join(row.timing.invalid_reasons)}"
+        for row in rows
+        if row.timing and not row.timing.valid
+    ]
     lines += [*(f"- {name}: {value}" for name, value in facts.items()), ""]
     return "\n".join(lines)
 
@@ -93,13 +99,15 @@ def as_csv(rows: Sequence[Row]) -> str:
     """One line a row, plain numbers."""
     stream = io.StringIO()
     names = ["key", "title", "size_mb", "equal", "miou", "median_ms", "p90_ms", "init_ms", "peak_memory_mb", "error"]
+    names += ["rounds", "spread_percent", "valid", "invalid_reasons"]
     writer = csv.DictWriter(stream, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for row in rows:
         found = dataclasses.asdict(row)
         if row.timing:
-            series = row.timing.series_ms
-            found |= found["timing"] | {"median_ms": statistics.median(series), "p90_ms": np.percentile(series, 90)}
+            rounds, spread = len(row.timing.round_medians_ms), row.timing.spread_percent
+            found |= found["timing"] | {"rounds": rounds, "spread_percent": spread}
+            found["invalid_reasons"] = "; ".join(row.timing.invalid_reasons)
         writer.writerow(found)
     return stream.getvalue()
 

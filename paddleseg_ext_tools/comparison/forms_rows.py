@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -23,10 +23,13 @@ from paddleseg_ext_runtime.errors import DataError, PaddleSegExtError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import IGNORE, read_image, read_label
+from paddleseg_ext_runtime.runtimes import RuntimeResult
 from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS
-from paddleseg_ext_tools.lab.formats import Counts, Format, Timing
+from paddleseg_ext_tools.lab.formats import Counts, Format
+from paddleseg_ext_tools.lab.rounds import Latency, summarise
 from paddleseg_ext_tools.lab.systems import PROBED, read_picture
 from paddleseg_ext_tools.lab.systems import Network as System
+from paddleseg_lite.reference import Agreement
 
 # Weights of 8 bits are another network, whose agreement is reported and not required.
 LOSSY = {"lite_int8"}
@@ -41,7 +44,7 @@ class Row:
     size_mb: float | None = None
     equal: float | None = None
     miou: float | None = None
-    timing: Timing | None = None
+    timing: Latency | None = None
     error: str | None = None
 
     @property
@@ -113,19 +116,40 @@ class Network:
         return 100 * Metrics(confusion).miou if confusion.any() else None
 
 
-def measure_row(one: Format, network: Network, counts: Counts) -> Row:
-    """Everything about one form; what goes wrong is its row's `error`."""
-    try:
-        one.prepare()
-        size = sum(file.stat().st_size for file in one.files) / 2**20
-        timing = one.time(network.photograph, counts)
-        labels = list(track(one.labels(network.photographs, counts), len(network.photographs), one.title))
+def compared_row(form: Format, network: Network, counts: Counts) -> Row:
+    """Prepares one form and compares its labels with the network's; a failure becomes the row's `error`."""
+
+    def compare() -> Row:
+        form.prepare()
+        size = sum(file.stat().st_size for file in form.files) / 2**20
+        labels = list(track(form.labels(network.photographs, counts), len(network.photographs), form.title))
         pixels = sum(labels_.size for labels_ in labels)
         equal = sum(int((a == b).sum()) for a, b in zip(labels, network.labels, strict=True)) / pixels
-        return Row(one.key, one.title, size, equal, network.miou(labels), timing)
-    except Exception as error:  # one form is no reason to lose the others
-        get_logger().error("%s: %s", one.title, error, exc_info=wants_traceback(error))
-        return Row(one.key, one.title, error=str(error).strip() or type(error).__name__)
+        return Row(form.key, form.title, size, equal, network.miou(labels))
+
+    return _attempt(compare, Row(form.key, form.title))
+
+
+def timed_row(row: Row, form: Format, network: Network, counts: Counts, measured: list[RuntimeResult]) -> Row:
+    """`row` with one round more: its figures are over all of `measured`, to which the round is added."""
+
+    def time() -> Row:
+        measured.append(form.time(network.photograph, counts))
+        note = f"{100 * row.equal:.4f}% of the labels are the network's"
+        agreement = Agreement(row.equal, "equal_pixels", note, good=row.is_good)
+        shape = [length or 0 for length in network.config.input_shape]
+        place = {"name": row.key, "folder": network.folder, "shape": shape, "threads": counts.threads}
+        return replace(row, timing=summarise(measured, agreement, **place))
+
+    return row if row.error else _attempt(time, row)
+
+
+def _attempt(step: Callable[[], Row], row: Row) -> Row:
+    try:
+        return step()
+    except Exception as error:  # the failure of one form must not lose the figures of the others
+        get_logger().error("%s: %s", row.title, error, exc_info=wants_traceback(error))
+        return replace(row, error=str(error).strip() or type(error).__name__)
 
 
 @paddle.no_grad()

@@ -11,8 +11,8 @@ from typing import Any
 
 from paddleseg_ext_tools.comparison.published import NONE, Catalogue
 from paddleseg_ext_tools.comparison.rows import Failed, Row, System
-from paddleseg_ext_tools.comparison.runtimes import Latency
 from paddleseg_ext_tools.lab.complexity import explain
+from paddleseg_ext_tools.lab.rounds import Latency
 
 # The mark of a figure that the authors published; measured figures have none.
 PUBLISHED_MARK = "†"

@@ -17,7 +17,7 @@ from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.exported import MODEL_FILE, NB_FILE, PARAMS_FILE
 from paddleseg_ext_runtime.reading import read_image
-from paddleseg_ext_runtime.runtimes import FILES, ModelProcess
+from paddleseg_ext_runtime.runtimes import FILES, ModelProcess, RuntimeResult
 from paddleseg_ext_runtime.segmenter import Segmenter
 from paddleseg_lite import convert
 from paddleseg_lite.host import HostDevice
@@ -33,16 +33,6 @@ class Counts:
     warmup: int = 5
     repeats: int = 20
     timeout_s: float = 600.0
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What a format took for one photograph. `series_ms` are the counted runs of the model alone."""
-
-    runtime_version: str
-    init_ms: float
-    series_ms: tuple[float, ...]
-    peak_memory_mb: float
 
 
 @dataclass
@@ -66,8 +56,8 @@ class Format(ABC):
         """What would be deployed."""
 
     @abstractmethod
-    def time(self, photograph: Path, counts: Counts) -> Timing:
-        """Times the model on one photograph, in a process of its own."""
+    def time(self, photograph: Path, counts: Counts) -> RuntimeResult:
+        """Times the model alone on one photograph, in a process of its own: one round."""
 
     @abstractmethod
     def labels(self, photographs: Sequence[Path], counts: Counts) -> Iterator[np.ndarray]:
@@ -96,13 +86,12 @@ class ProcessFormat(Format):
     def _place(self) -> Path:
         return self.folder if self.convert is None else self.work
 
-    def time(self, photograph: Path, counts: Counts) -> Timing:
+    def time(self, photograph: Path, counts: Counts) -> RuntimeResult:
         """See Format."""
         with self._open(counts) as process:
             config = read_deploy_yaml(self.folder)
             x, _ = config.pipeline().prepare(read_image(photograph, config.channels))
-            result = process.measure(x, warmup=counts.warmup, repeats=counts.repeats)
-        return Timing(result.runtime_version, result.init_ms, result.series_ms, result.peak_memory_mb)
+            return process.measure(x, warmup=counts.warmup, repeats=counts.repeats)
 
     def labels(self, photographs: Sequence[Path], counts: Counts) -> Iterator[np.ndarray]:
         """See Format."""
@@ -133,14 +122,24 @@ class CppFormat(Format):
         """See Format."""
         return [self.folder / MODEL_FILE, self.folder / PARAMS_FILE]
 
-    def time(self, photograph: Path, counts: Counts) -> Timing:
+    def time(self, photograph: Path, counts: Counts) -> RuntimeResult:
         """See Format."""
         with tempfile.TemporaryDirectory(prefix="cpp-") as name:
             report, flags = Path(name) / "times.json", ["--warmup", counts.warmup, "--repeats", counts.repeats]
             self._run(photograph, Path(name), counts, *flags, "--json", report)
             found = json.loads(report.read_text(encoding="utf-8"))
-        series = tuple(found["inference_ms"])
-        return Timing(found["runtime"], found["init_ms"], series, found["peak_memory_mb"])
+            labels = _read_mask(Path(name) / f"{photograph.stem}.png")
+        return RuntimeResult(
+            outputs=(labels,),
+            init_ms=found["init_ms"],
+            first_ms=found["first_ms"],
+            series_ms=tuple(found["inference_ms"]),
+            runtime=self.key,
+            runtime_version=found["runtime"],
+            device="cpu",
+            cpu_per_wall=None,  # the program does not measure it
+            peak_memory_mb=found["peak_memory_mb"],
+        )
 
     def labels(self, photographs: Sequence[Path], counts: Counts) -> Iterator[np.ndarray]:
         """See Format."""
@@ -151,8 +150,7 @@ class CppFormat(Format):
                 (source / f"{number:06d}{photograph.suffix}").symlink_to(photograph.resolve())
             self._run(source, target, counts)
             for number in range(len(photographs)):
-                with Image.open(target / f"{number:06d}.png") as mask:
-                    yield np.asarray(mask).astype("int32")
+                yield _read_mask(target / f"{number:06d}.png")
 
     def _run(self, source: Path, target: Path, counts: Counts, *more: object) -> None:
         flags = {"config": self.folder, "image_path": source, "save_dir": target, "backend": self.backend}
@@ -168,6 +166,11 @@ class CppFormat(Format):
         if done.returncode != 0:
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise ConversionError(f"{self.program.name} failed with exit code {done.returncode}: {said}")
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    with Image.open(path) as mask:
+        return np.asarray(mask).astype("int32")
 
 
 def to_lite(precision: str) -> Callable[[Path, Path], None]:

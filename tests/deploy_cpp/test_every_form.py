@@ -29,9 +29,9 @@ def test_every_form_on_validation_images(program, weights, scenes, tmp_path, cap
     arguments = ["--config", CONFIG, "--model_path", str(weights), "--opts", *opts]
     code = benchmark_export.main(
         [*arguments, "--input_shape", "1", "3", "128", "128", "--warmup", "0", "--repeats", "2",
-         "--cpp", str(program), "--save_dir", str(tmp_path / "out")]
+         "--rounds", "2", "--cpp", str(program), "--save_dir", str(tmp_path / "out")]
     )  # fmt: skip
-    assert code == 0
+    assert code in (0, 7)  # on a busy machine latencies are not valid, and the table says so
     rows = json.loads((tmp_path / "out" / "benchmark_export.json").read_text())["rows"]
     assert [row["key"] for row in rows] == ["dygraph", *FORMATS]
     assert val.main([*arguments, "--save_json", str(tmp_path / "val.json")]) == 0
@@ -42,7 +42,8 @@ def test_every_form_on_validation_images(program, weights, scenes, tmp_path, cap
         if row["key"] != "lite_int8":
             assert row["equal"] >= 0.999 and row["miou"] == pytest.approx(miou, abs=0.1)
         if row["timing"]:
-            assert len(row["timing"]["series_ms"]) == 2 and row["timing"]["peak_memory_mb"] > 20
+            assert len(row["timing"]["series_ms"]) == 4 and row["timing"]["peak_memory_mb"] > 20
+            assert len(row["timing"]["round_medians_ms"]) == 2
     with (tmp_path / "out" / "benchmark_export.csv").open() as file:
         assert [row["key"] for row in csv.DictReader(file)] == ["dygraph", *FORMATS]
     assert "| ONNX Runtime | ✅ |" in capsys.readouterr().out

@@ -9,8 +9,8 @@ from paddleseg_ext_tools.comparison import rows as compare_rows
 from paddleseg_ext_tools.comparison.prepare import PROBED, Prepared
 from paddleseg_ext_tools.comparison.published import load_catalogue
 from paddleseg_ext_tools.comparison.report import Comparison
-from paddleseg_ext_tools.comparison.runtimes import Latency
 from paddleseg_ext_tools.lab.complexity import Complexity
+from paddleseg_ext_tools.lab.rounds import Latency
 
 RUNTIMES = [("lite", "Paddle-Lite"), ("onnx", "ONNX Runtime"), ("paddle", "Paddle Inference")]
 

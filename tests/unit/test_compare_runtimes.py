@@ -9,7 +9,8 @@ from unit.compare_data import comparison, prepared
 
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_tools.comparison.rows import Failed, distinct
-from paddleseg_ext_tools.comparison.runtimes import Latency, Runtime, measure_all
+from paddleseg_ext_tools.comparison.runtimes import Runtime, measure_all
+from paddleseg_ext_tools.lab.rounds import Latency
 from paddleseg_lite import host
 from paddleseg_lite.device import Measurement, Settings
 
