@@ -8,7 +8,7 @@ demo_flags := $(if $(filter-out 0,$(FAST)),--fast) $(if $(PHOTO),--photo "$(PHOT
 workers := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cpp test system check matrix compare tables lock clean
+.PHONY: help setup demo cpp test system check matrix compare tables golden lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,8 +42,11 @@ matrix: setup ## the long tables of tests
 compare: setup ## the published comparisons, measured on this machine: output/compare/compare.html
 	@$(PY) tools/compare.py
 
-tables: setup ## rewrite the tables of configs/*/README.md
+tables: setup ## rewrite the tables of configs/*/README.md and of README.md
 	@$(PY) tools/config_tables.py
+
+golden: setup ## write tests/golden/VARIANT.json (VARIANT=name PADDLESEG=path to a checkout; CONFIG=path for a new variant)
+	@PYTHONPATH="$(CURDIR)/tests" $(PY) -m golden.make_golden "$(VARIANT)" "$(PADDLESEG)" $(if $(CONFIG),--config "$(CONFIG)")
 
 # The override takes opencv-python out of the resolution: paddleseg asks for it, the headless wheel replaces it.
 lock: ## rewrite requirements.lock from requirements.txt and requirements-dev.txt (needs uv)

@@ -75,7 +75,7 @@ class ImagePipeline:
         color_order: str = "RGB",
         max_elements: int = _MAX_ELEMENTS,
     ):
-        self._transforms = [make_transform(entry) for entry in transforms or ()]
+        self._transforms = [make_transform(entry, input_shape[1]) for entry in transforms or ()]
         self._fixed = tuple(None if length in (None, -1) else length for length in input_shape[2:])
         self._is_rgb, self._max_elements = color_order == "RGB", max_elements
 
@@ -278,14 +278,16 @@ def _padding_by_aspect_ratio(
     return apply
 
 
-def _normalize(mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)) -> Transform:
+def _normalize(channels: int | None, mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)) -> Transform:
     mean, std = np.asarray(mean, "float64"), np.asarray(std, "float64")
-    if not {mean.shape, std.shape} <= {(1,), (3,)} or not std.all():
-        raise ValueError(f"mean is {mean.tolist()}, std {std.tolist()}: one or three values each, std without a 0")
+    if not {mean.shape, std.shape} <= {(1,), (channels or mean.size,)} or not std.all():
+        needed = f"one value or {channels or mean.size} values each, std without a 0"
+        raise ValueError(f"mean is {mean.tolist()}, std {std.tolist()}: {needed}")
 
     def apply(sample: Sample) -> None:
-        if sample.image.shape[2] == 1 and max(mean.size, std.size) > 1:
-            raise DataError("Normalize has values for three channels; the image has one")
+        values, given = max(mean.size, std.size), sample.image.shape[2]
+        if values not in (1, given):
+            raise DataError(f"Normalize has values for {values} channels; the image has {given}")
         # Each step rounds to float32, the values being float64, as in training.
         sample.image /= np.float32(255)
         np.subtract(sample.image, mean, out=sample.image, casting="same_kind")
@@ -305,8 +307,11 @@ _MAKERS: dict[str, Callable[..., Transform]] = {
 }
 
 
-def make_transform(entry: Mapping[str, Any]) -> Transform:
-    """The transform a yaml names, as a function that changes a sample. Raises ConversionError as `ImagePipeline`."""
+def make_transform(entry: Mapping[str, Any], channels: int | None) -> Transform:
+    """The transform a yaml names, as a function that changes a sample of `channels` (None: of any number).
+
+    Raises ConversionError as `ImagePipeline`.
+    """
     if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
         raise ConversionError(f"each of the transforms must be a mapping with a type, got {entry!r}")
     settings = dict(entry)
@@ -316,7 +321,7 @@ def make_transform(entry: Mapping[str, Any]) -> Transform:
             f"the transform {name!r} cannot be executed outside of training; those that can: {' '.join(_MAKERS)}"
         )
     try:
-        return _MAKERS[name](**settings)
+        return _MAKERS[name](**settings) if name != "Normalize" else _normalize(channels, **settings)
     except (TypeError, ValueError) as error:
         reason = str(error).removeprefix(f"{_MAKERS[name].__name__}() ")
         raise ConversionError(f"the transform {name}: {reason}") from error

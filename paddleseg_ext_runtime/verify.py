@@ -67,11 +67,10 @@ def normalisation(transforms: Sequence[dict], channels: int = 3) -> tuple[np.nda
 def check_input(shape: Sequence[int], transforms: Sequence[dict]) -> np.ndarray:
     """A scene [B, C, H, W], normalised as the model's images are: noise would leave most logits in a tie."""
     batch, channels, height, width = shape
-    normalize = [entry for entry in transforms if entry.get("type") == "Normalize"]
-    array, _ = ImagePipeline(normalize or [{"type": "Normalize"}], (1, 3, height, width)).prepare(
-        cv2.imread(str(_SCENE))
-    )
-    return np.repeat(array[:, np.arange(channels) % 3], batch, axis=0)
+    mean, std = normalisation(transforms, channels)
+    scene, _ = ImagePipeline(input_shape=(1, 3, height, width)).prepare(cv2.imread(str(_SCENE)))
+    pixels = scene[:, np.arange(channels) % 3] / np.float32(255)
+    return np.repeat((pixels - mean[:, None, None]) / std[:, None, None], batch, axis=0)
 
 
 def run_at_sizes(

@@ -1,6 +1,6 @@
 """Models, registered with PaddleSeg's manager when this package is imported."""
 
-from paddleseg_ext.models import backbones
+from paddleseg_ext.models import backbones, losses
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.lraspp import LRASPP
 from paddleseg_ext.models.mobileseg import MobileSeg
@@ -18,4 +18,5 @@ __all__ = [
     "SegmentationModel",
     "TopFormer",
     "backbones",
+    "losses",
 ]

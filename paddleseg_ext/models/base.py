@@ -26,11 +26,9 @@ class SegmentationModel(nn.Layer):
         loss_stride: in training, logits and loss are computed at 1/loss_stride of the input size, because
             full-resolution logits of 150 classes cost more than the rest of a small network.
 
-    `size_divisor` is the input size granularity at which the network drops no pixels; any size works.
+    Any input size works.
     Raises ValueError for another `upsample` or a `loss_stride` below 1.
     """
-
-    size_divisor = 32
 
     def __init__(
         self, num_classes: int, align_corners: bool = False, upsample: str = "interpolate", loss_stride: int = 1

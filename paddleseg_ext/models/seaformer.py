@@ -20,11 +20,9 @@ class SeaFormerSeg(SegmentationModel):
     """The light head (§3.3) on the backbone's maps `in_index`, of which the first is the detail.
 
     Each further map gates the detail and brings it to the next width of `embed_dims`; the last width is
-    `head_channels`. Any size works, and no size drops pixels; `size_divisor` is 64, where all maps halve exactly.
+    `head_channels`. Any size works, and no size drops pixels; at multiples of 64 all maps halve exactly.
     Raises ValueError for widths or indices that do not fit together, or another `input_transform`.
     """
-
-    size_divisor = 64
 
     def __init__(
         self,

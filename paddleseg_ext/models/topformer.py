@@ -17,11 +17,10 @@ from paddleseg_ext.weights import load_pretrained
 class TopFormer(SegmentationModel):
     """TopFormer over a backbone whose maps, of equal channels, are summed at the resolution of the first (§3.4).
 
-    Any size works. `size_divisor` is 64: at other multiples of 32 the default pooling of the backbone leaves the
-    lowest and rightmost pixels out of the tokens (`PyramidPooling`); PaddleSeg's recipes resize to multiples of 32.
+    Any size works. At multiples of 64 no pixel is lost; at other multiples of 32 the default pooling of the backbone
+    leaves the lowest and rightmost pixels out of the tokens (`PyramidPooling`); PaddleSeg's recipes resize to
+    multiples of 32.
     """
-
-    size_divisor = 64
 
     def __init__(
         self,

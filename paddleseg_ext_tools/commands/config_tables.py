@@ -1,4 +1,4 @@
-"""Writes the tables of `configs/*/README.md`: `python tools/config_tables.py`, or `make tables`.
+"""Writes the tables of `configs/*/README.md` and of `README.md`: `python tools/config_tables.py`, or `make tables`.
 
 Published figures come from `configs/published.yml`; parameters and multiply-adds at 512x512 are counted on the
 networks themselves. Counting takes seconds per network, so the counts are kept in `configs/computed.json`, each with
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 ABOUT = "Counted by tools/config_tables.py (`make tables`); not to be edited."
 SIZE = (512, 512)
+OVERVIEW_DEVICE = "Snapdragon 855"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -118,24 +119,55 @@ def count(configs: Path, catalogue: Catalogue, paths: Sequence[str]) -> None:
 
 
 def rewrite(configs: Path, catalogue: Catalogue, write: bool = True) -> list[Path]:
-    """Puts each folder's table between the markers of its README; returns the READMEs that were stale."""
+    """Puts each table between the markers of its README; returns the READMEs that were stale."""
     from paddleseg_ext_tools.lab.complexity import Complexity
 
     counts = {}
     for path, kept in read_counts(configs).items():
         numbers = {key: value for key, value in kept.items() if key != "model"}
         counts[path] = Complexity(**{**numbers, "size": tuple(numbers["size"])})
-    changed = []
+    tables = {configs.parent / "README.md": overview(catalogue, counts)}
     for folder in sorted({path.split("/")[0] for path in config_paths(configs)}):
-        readme = configs / folder / "README.md"
+        tables[configs / folder / "README.md"] = folder_table(configs, folder, catalogue, counts)
+    changed = []
+    for readme, table in tables.items():
+        if not readme.is_file():  # an installed package has no README.md above its configs
+            continue
         old = readme.read_text(encoding="utf-8")
         before, _, rest = old.partition(BEGIN)
-        new = f"{before}{BEGIN}\n{folder_table(configs, folder, catalogue, counts)}\n{END}{rest.partition(END)[2]}"
+        new = f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
         if new != old:
             changed.append(readme)
             if write:
                 readme.write_text(new, encoding="utf-8")
     return changed
+
+
+def overview(catalogue: Catalogue, counts: dict[str, Complexity]) -> str:
+    """The markdown of README.md's table: a row per family, its variants' figures side by side."""
+    lines = [
+        f"| model | trainable parameters | GFLOPs at 512x512 | published mIoU | published latency, {OVERVIEW_DEVICE} |",
+        "|---|---|---|---|---|",
+    ]
+    for name, paths in catalogue.readme.items():
+        entries = [catalogue.configs[path] for path in paths]
+        size = f" at {entries[0].tested_at}" if "x" in entries[0].tested_at else ""
+        mious = _beside(f"{entry.figures.miou['single']:.2f}" for entry in entries)
+        latencies = [entry.figures.latency_ms for entry in entries]
+        unit = " ms with VIM" if entries[0].output_op == "vim" else " ms"
+        cells = (
+            name,
+            _beside(f"{counts[path].trainable:,}" for path in paths),
+            _beside(f"{counts[path].gflops:.2f}" for path in paths),
+            f"{entries[0].data} {mious} %{size}",
+            _beside(NONE if ms is None else str(ms) for ms in latencies) + unit if any(latencies) else NONE,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _beside(figures: Iterable[str]) -> str:
+    return " · ".join(figures)
 
 
 def folder_table(configs: Path, folder: str, catalogue: Catalogue, counts: dict[str, Complexity]) -> str:

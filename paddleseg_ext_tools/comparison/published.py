@@ -69,6 +69,7 @@ class Catalogue:
     notes: dict[str, str]
     configs: dict[str, PublishedConfig]
     same_as: dict[str, str]
+    readme: dict[str, list[str]]
     tables: dict[str, PublishedTable]
 
     def of(self, path: str) -> PublishedConfig | None:
@@ -99,6 +100,7 @@ def parse(content: dict[str, Any]) -> Catalogue:
         notes={key: " ".join(text.split()) for key, text in content["notes"].items()},
         configs={path: _config(path, entry) for path, entry in entries.items() if path not in same_as},
         same_as=same_as,
+        readme=content["readme"],
         tables={key: _table(key, entry) for key, entry in content["tables"].items()},
     )
     _check(catalogue)
@@ -161,6 +163,9 @@ def _check(catalogue: Catalogue) -> None:
                 raise ValueError(f"{table.key} names {row.config}, which has no entry")
             if row.reference is not None and row.reference not in names:
                 raise ValueError(f"{table.key}, {row.name} is compared with {row.reference}, which is no row")
+    for path in (path for paths in catalogue.readme.values() for path in paths):
+        if path not in catalogue.configs:
+            raise ValueError(f"readme names {path}, which has no entry")
     for where, figures, sources in entries:
         missing = [*(set(figures.notes) - catalogue.notes.keys()), *(set(sources) - catalogue.sources.keys())]
         missing += figures.miou.keys() - MIOU_KINDS.keys()

@@ -84,7 +84,7 @@ class Network:
 
         Raises ConversionError for transforms that no runtime could execute, and where the graph is not right.
         """
-        ImagePipeline(self.transforms)
+        ImagePipeline(self.transforms, shape)
         folder.mkdir(parents=True, exist_ok=True)
         names = {"transforms": self.transforms, "test_scale": self.test_scale, "class_names": self.config.class_names}
         return export(self.model, output_op, shape, folder, self.config.num_classes, **names)

@@ -1,6 +1,7 @@
 """One contract for every model of ours. A new model takes part by adding its golden file."""
 
 import inspect
+import itertools
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import paddle
 import pytest
 from golden.fill import image
 from models.zoo import VARIANTS, build, filled, golden, smooth_image
+from nb_operators import count_operators
 from paddleseg.cvlibs import manager
 
 import paddleseg_ext
@@ -16,11 +18,13 @@ from paddleseg_ext.export.onnx import export_onnx
 from paddleseg_ext.export.static_graph import export
 from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.output_ops import OUTPUT_OPS
+from paddleseg_ext.registry import REPLACED
 from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.exported import ONNX_FILE
+from paddleseg_ext_runtime.output_ops import LABEL_OPS
 from paddleseg_ext_runtime.runtimes import measure
-from paddleseg_lite.convert import convert, count_operators, find_opt
+from paddleseg_lite.convert import convert, find_opt
 from paddleseg_lite.device import Settings
 from paddleseg_lite.runner import measure_array
 
@@ -28,47 +32,32 @@ TOLERANCE = 1e-4
 RUNTIMES = ("paddle_inference", "onnxruntime")
 MATRIX = pytest.mark.matrix
 FULL_RUN = "pp_mobileseg_tiny"  # with every output op in each run; the rest of the table is for `make matrix`
-ONE_OP = {  # one output op in each run for every family
-    "topformer_tiny": "vim",
-    "seaformer_tiny": "vim_exact",
-    "pp_liteseg_stdc1": "argmax",
-    "mobileseg_mobilenetv3": "vim",
-    "lraspp_mobilenetv3": "vim_exact",
-}
 # A softmax does not see what is added to all keys, and a batch norm removes what a convolution adds before it.
 WITHOUT_EFFECT = re.compile(r"attn\.to_k\.bn\.bias$|\._conv\.bias$")
 TINY_ARM_OPERATORS = 291  # in argmax form; 362 as paddle 2.6 exports PaddleSeg's own
-SCALES = ("0_35", "0_5", "0_75", "1_0", "1_25")
-REPLACED = {
-    manager.MODELS: {"LRASPP", "MobileSeg", "PPLiteSeg", "PPMobileSeg", "SeaFormerSeg", "TopFormer"},
-    manager.BACKBONES: {
-        *(f"MobileNetV3_{size}_x{scale}" for size in ("large", "small") for scale in SCALES),
-        "MobileNetV3_large_x1_0_os8",
-        "MobileNetV3_small_x1_0_os8",
-        "MobileSeg_Base",
-        "MobileSeg_Tiny",
-        "STDC1",
-        "STDC2",
-        "SeaFormer_base",
-        "SeaFormer_large",
-        "SeaFormer_small",
-        "SeaFormer_tiny",
-        "TopTransformer_Base",
-        "TopTransformer_Small",
-        "TopTransformer_Tiny",
-    },
-    manager.DATASETS: {"ADE20K", "Cityscapes", "Dataset"},
-}
+
+
+def one_op():
+    """One output op in each run for the smallest variant of every family, in turn over those that give labels."""
+    smallest = {}
+    for variant in sorted(VARIANTS, key=lambda name: golden(name)["trainable"]):
+        smallest.setdefault(golden(variant)["model"]["type"], variant)
+    return dict(zip(sorted(set(smallest.values()) - {FULL_RUN}), itertools.cycle(LABEL_OPS)))
+
+
+ONE_OP = one_op()
 
 
 def test_our_components_take_paddlesegs_names():
+    assert set(REPLACED) == {manager.MODELS, manager.BACKBONES, manager.DATASETS}
     for components, names in REPLACED.items():
-        ours = {
-            name
-            for name, component in components.components_dict.items()
-            if component.__module__.startswith(paddleseg_ext.__name__)
-        }
-        assert ours == names
+        assert all(components[name].__module__.startswith(paddleseg_ext.__name__) for name in names)
+
+
+def test_every_golden_model_is_ours():
+    for settings in (golden(variant)["model"] for variant in VARIANTS):
+        for component in (manager.MODELS[settings["type"]], manager.BACKBONES[settings["backbone"]["type"]]):
+            assert component.__module__.startswith(paddleseg_ext.__name__)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -123,6 +112,16 @@ def test_every_parameter_learns(variant):
     still = {name for name, grad in trained.items() if grad is None or not np.abs(grad.numpy()).max() > 0}
     assert [name for name in still if not WITHOUT_EFFECT.search(name)] == []
     assert all(np.isfinite(grad.numpy()).all() for grad in trained.values())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_backbone_lists_its_features(variant):
+    backbone = filled(variant).backbone
+    with paddle.no_grad():
+        features = backbone(smooth_image(128, 192))
+    features = features if isinstance(features, list) else [features]
+    assert [x.shape[1] for x in features] == backbone.feat_channels
+    assert [x.shape[2:] for x in features] == [[128 // stride, 192 // stride] for stride in backbone.feat_strides]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -64,6 +64,14 @@ def test_what_is_stale_is_found_and_mended(copy):
     assert stale_counts(copy, catalogue) == [TINY]
 
 
+def test_the_table_of_the_readme_is_held_too(copy):
+    readme = Path(shutil.copy(CONFIGS.parent / "README.md", copy.parent))
+    right = readme.read_text()
+    readme.write_text(right.replace("5,943,878 · ", "5,943,879 · "))
+    assert rewrite(copy, load_catalogue()) == [readme]
+    assert readme.read_text() == right
+
+
 def test_check_fails_for_a_stale_readme(copy, monkeypatch, capsys):
     monkeypatch.setattr(config_tables, "resource", lambda _: copy)
     assert config_tables.main(["--check"]) == 0

@@ -93,7 +93,7 @@ def test_a_grey_picture():
     transforms = [{"type": "Normalize"}, {"type": "Resize", "target_size": [4, 4]}]
     x, _ = ImagePipeline(transforms, [1, 1, 9, 5]).prepare(image)
     assert x.shape == (1, 1, 9, 5) and np.allclose(x, (0.2 - 0.5) / 0.5)
-    with pytest.raises(DataError, match="three channels; the image has one"):
+    with pytest.raises(DataError, match="3 channels; the image has 1"):
         ImagePipeline([NORMALIZE]).prepare(image)
 
 
@@ -141,7 +141,7 @@ def test_an_output_that_is_neither(output, said):
         ({"type": "LimitLong", "max_long": "a"}, "max_long is 'a'"),
         ({"type": "LimitLong", "max_long": 3, "min_long": 4}, "min_long is 4, max_long 3"),
         ({"type": "Normalize", "std": [0, 1, 1]}, "std without a 0"),
-        ({"type": "Normalize", "mean": [1, 2]}, "one or three values"),
+        ({"type": "Normalize", "mean": [1, 2]}, "one value or 3 values"),
         ({"type": "Padding", "target_size": [4, 5], "im_padding_value": "x"}, "Padding: could not convert"),
         ({"type": "PaddingByAspectRatio", "aspect_ratio": 0}, "aspect_ratio is 0"),
     ],

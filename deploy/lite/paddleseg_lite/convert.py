@@ -6,7 +6,6 @@ non-empty file. The file is written under a temporary name and then renamed, so 
 
 from __future__ import annotations
 
-import collections
 import os
 import re
 import shutil
@@ -20,13 +19,11 @@ from paddleseg_lite.process import Finished, run_child
 OPT_NAME = "paddle_lite_opt"
 _UNSUPPORTED = re.compile(r"(\d+) ops are not supported on '([^']*)'.*?: (.+)")
 _CHECK = re.compile(r"^\[F [^\]]*\]\s*(.*(?:\n(?!\[).+)?)", re.MULTILINE)
-_OPERATOR = re.compile(r'^\s*node_\d+\[label="([^"]+)".*fillcolor="yellow"', re.MULTILINE)
 _HINTS = (
     ("threshold found for relu6", "export again so that relu6 keeps its `threshold`, which saving clips"),
     ("blocks.size()", "the .pdmodel is no Paddle program: export the model again"),
     ("not existed", "check the paths"),
 )
-_DRAW = "import sys; from paddlelite.lite import Opt; Opt().visualize_optimized_nb_model(*sys.argv[1:])"
 
 
 def find_opt(named: str | None = None) -> Path:
@@ -121,22 +118,3 @@ def nb_version(nb_file: Path) -> str | None:
         head = stream.read(18)
     match = re.match(rb"[\w.+-]+(?=\0|$)", head[2:])
     return match[0].decode("ascii") if match else None
-
-
-def count_operators(nb_file: Path, timeout_s: float = 60) -> dict[str, int]:
-    """Operators by type in `nb_file`, over all its blocks; each input's `feed` and output's `fetch` count.
-
-    The numbers come from the runtime's own drawing of the graph, in which each operator is one yellow node.
-
-    Raises:
-        ConversionError: the file is not one this version of the runtime can draw.
-    """
-    with tempfile.TemporaryDirectory(prefix="nb-") as work:
-        finished = run_child([sys.executable, "-c", _DRAW, str(nb_file), work], timeout_s)
-        drawings = sorted(Path(work).glob("*.dot"))
-        if finished.returncode != 0 or not drawings:
-            checks = _CHECK.findall(finished.stderr)
-            reason = " ".join(checks[-1].split()) if checks else _last_line(finished.stderr)
-            raise ConversionError(f"{nb_file}: cannot be read as an .nb file ({finished.cause()}): {reason}")
-        names = [name for drawing in drawings for name in _OPERATOR.findall(drawing.read_text())]
-    return dict(sorted(collections.Counter(names).items()))

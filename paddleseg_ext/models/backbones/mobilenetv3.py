@@ -4,6 +4,7 @@ Loads PaddleSeg's and PaddleClas' `MobileNetV3_{large,small}` checkpoints. Squee
 sigmoid of slope 0.2, because those weights were trained with it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 from paddle import Tensor
@@ -77,7 +78,7 @@ def _up_to_stride(blocks: Sequence[BlockConfig], output_stride: int) -> list[Blo
 class MobileNetV3(MobileNetV3Stage):
     """The blocks of a table, as one stage with the stem.
 
-    `feat_channels` holds the channels of the four features it returns, those behind the blocks `out_index`.
+    `feat_channels` and `feat_strides` list the channels and strides of the features behind the blocks `out_index`.
     """
 
     def __init__(self, blocks: Sequence[BlockConfig], stem_channels: int, out_index: Sequence[int],
@@ -85,6 +86,7 @@ class MobileNetV3(MobileNetV3Stage):
         super().__init__(in_channels, blocks, stem_channels=stem_channels, names=CONV_BN)
         self.out_index = out_index
         self.feat_channels = [blocks[index].out_channels for index in out_index]
+        self.feat_strides = [2 * math.prod(block.stride for block in blocks[: index + 1]) for index in out_index]
         load_pretrained(self, pretrained)
 
     def forward(self, x: Tensor) -> list[Tensor]:

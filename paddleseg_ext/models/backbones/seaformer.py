@@ -4,6 +4,7 @@ Five MobileNetV2 stages down to 1/64; squeeze-enhanced axial attention follows t
 Large). Loads PaddleSeg's SeaFormer checkpoints.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -22,8 +23,8 @@ ATTN_RATIO = 2
 class SeaFormer(StagedTransformer):
     """MobileNetV2 stages with SEA attention behind the last `len(depths)` of them.
 
-    `feat_channels` holds the channels of the maps it returns: the one at 1/8 for the detail, and what each
-    attention stage gives.
+    `feat_channels` and `feat_strides` list the channels and strides of the maps it returns: the one at 1/8 for the
+    detail, and the map of each attention stage.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class SeaFormer(StagedTransformer):
             mlp_ratios=mlp_ratios, act="relu6", drop_path_rate=drop_path_rate, names=names,
         )  # fmt: skip
         self.feat_channels = [channels[1], *channels[-len(depths) :]]
+        strides = [2 * math.prod(row.stride for rows in cfgs[: i + 1] for row in rows) for i in range(len(cfgs))]
+        self.feat_strides = [strides[1], *strides[-len(depths) :]]
         init_by_fan_out(self)
         load_pretrained(self, pretrained)
 

@@ -54,14 +54,15 @@ class ShortTermDenseConcat(nn.Layer):
 class STDCNet(nn.Layer):
     """Two strided convolutions, then three stages of STDC modules; `layers` gives the modules per stage.
 
-    `feat_channels` holds the channels of the five features it returns. With `relative_lr` the backbone
-    learns at another rate than the rest.
+    `feat_channels` and `feat_strides` list the channels and strides of the five features it returns. With
+    `relative_lr` the backbone learns at another rate than the rest.
     """
 
     def __init__(self, layers: Sequence[int], block_num: int = 4, relative_lr: float = 1.0, in_channels: int = 3,
                  pretrained: str | None = None):  # fmt: skip
         super().__init__()
         self.feat_channels = [BASE // 2, BASE, BASE * 4, BASE * 8, BASE * 16]
+        self.feat_strides = [2, 4, 8, 16, 32]
         blocks = [
             ConvBNAct(in_channels, BASE // 2, 3, 2, act="relu"),
             ConvBNAct(BASE // 2, BASE, 3, 2, act="relu"),

@@ -63,8 +63,8 @@ class AggregatedAttentionX8(nn.Layer):
 class StrideFormer(StagedTransformer):
     """MobileNetV3 stages with strided SEA attention behind the last `len(depths)` of them.
 
-    `feat_channels` holds the channels of the one feature map it returns. Raises ValueError for an
-    unknown `inj_type` or for `out_feat_chs` that do not name one width per fused stage.
+    `feat_channels` and `feat_strides` list the channels and the stride of the one map it returns. Raises
+    ValueError for an unknown `inj_type` or for `out_feat_chs` that do not name one width per fused stage.
     """
 
     absent_from_pretrained = ("inj_module.*", "fuse*.*")  # classifiers have no fusion
@@ -100,6 +100,7 @@ class StrideFormer(StagedTransformer):
             stride=2 if stride_attention else 1,
         )  # fmt: skip
         self.inj_type = inj_type
+        self.feat_strides = [16 if inj_type == "AAM" else 8]
         self._add_fusion(out_feat_chs, out_channels, dims)
         load_pretrained(self, pretrained)
 

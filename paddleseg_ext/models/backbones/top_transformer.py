@@ -4,6 +4,7 @@ A MobileNetV2 pyramid, its maps pooled to 1/64 and joined as tokens, four transf
 module per scale that injects the result back. Loads PaddleSeg's and the authors' TopFormer checkpoints.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import paddle
@@ -130,8 +131,8 @@ class TopTransformer(nn.Layer):
 
     `rows` are the pyramid's blocks; `out_indices` are the numbers (from 0) of the blocks that give its four maps.
     `lr_mult` multiplies the learning rate of every parameter here, as TopFormer's recipe does with 0.1.
-    `feat_channels` holds the channels of the maps it returns. Raises ValueError for an unknown
-    `injection_type` or `pool` (see `PyramidPooling`).
+    `feat_channels` and `feat_strides` list the channels and strides of the maps it returns. Raises ValueError for
+    an unknown `injection_type` or `pool` (see `PyramidPooling`).
     """
 
     absent_from_pretrained = ("SIM.*",)  # classifiers inject nothing
@@ -164,6 +165,7 @@ class TopTransformer(nn.Layer):
         injections = [SemanticInjection(channels, out_channels) for channels in self.channels[1:]]
         self.SIM = nn.LayerList([nn.Identity(), *injections])  # the map at 1/4 gives tokens only
         self.feat_channels = [out_channels] * len(injections)
+        self.feat_strides = [2 * math.prod(row.stride for row in rows[: i + 1]) for i in out_indices[1:]]
         multiply_learning_rate(self, lr_mult)
         init_by_fan_out(self)
         load_pretrained(self, pretrained)
