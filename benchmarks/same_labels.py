@@ -23,12 +23,11 @@ import numpy as np
 import paddle
 from PIL import Image
 
-from paddleseg_ext.export.onnx import export_onnx
 from paddleseg_ext.export.static_graph import check_input_shape
 from paddleseg_ext_runtime.output_ops import LABEL_OPS
 from paddleseg_ext_runtime.prediction import PSEUDO_COLOR
 from paddleseg_ext_tools.commands import predict
-from paddleseg_ext_tools.lab.formats import CPP_PROGRAM, Counts, all_formats, chosen_formats
+from paddleseg_ext_tools.lab.forms import CPP_PROGRAM, FORM, Counts, chosen_forms
 from paddleseg_ext_tools.lab.systems import Network, read_picture
 from paddleseg_ext_tools.scenes import make_scene
 
@@ -41,7 +40,7 @@ FAMILIES = {
     "LR-ASPP": "configs/lraspp/lraspp_mobilenetv3_ade20k_512x512_160k_os32.yml",
 }
 LITE = "lite_fp32"
-FORMATS = ("paddle_inference", "onnxruntime", "openvino", LITE, "cpp", "cpp_openvino")
+FORMATS = ("paddle_inference", "onnxruntime", "openvino", "mnn", LITE, "cpp", "cpp_openvino")
 # Seeds of scenes by their size (height, width): three photographs, then the validation set.
 PHOTOGRAPHS = {(203, 317): (4,), (251, 187): (74,), (333, 451): (201,)}
 VALIDATION = {(240, 320): tuple(range(500_000, 500_008))}
@@ -131,10 +130,9 @@ def labels_by_format(
         raise SystemExit(code)
     found = {"predict": np.stack([_mask(work / "predicted" / PSEUDO_COLOR / f"{path.stem}.png") for path in paths])}
     folder = work / "model"
-    report = network.export(op, check_input_shape(shape), folder)
-    export_onnx(folder, checked=report.checked)
+    network.export(op, check_input_shape(shape), folder)
     formats = [key for key in args.formats if not (fixed == ANY_SIZE and key == LITE)]
-    for one in chosen_formats(formats, folder, work, args.cpp):
+    for one in chosen_forms(formats, folder, work, args.cpp):
         one.prepare()
         found[one.key] = np.stack(list(one.labels(paths, Counts())))
     return found
@@ -147,9 +145,8 @@ def _mask(path: Path) -> np.ndarray:
 
 def markdown(rows: Sequence[dict], formats: Sequence[str]) -> str:
     """The table: percent of the pixels that predict.py labels the same."""
-    titles = {one.key: one.title for one in all_formats()}
     columns = [key for key in [*formats, PYTHON_AND_CPP] if any(key in row["equal"] for row in rows)]
-    names = [titles.get(key, "C++ = Python, Paddle Inference") for key in columns]
+    names = [FORM[key].title if key in FORM else "C++ = Python, Paddle Inference" for key in columns]
     lines = [f"| model | output op | on | {' | '.join(names)} |", f"|{'---|' * (len(columns) + 3)}"]
     for row in rows:
         shares = [f"{100 * row['equal'][key]:.4f}" if key in row["equal"] else "–" for key in columns]

@@ -8,6 +8,7 @@ between the clock readings: input and output are bound or copied outside.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import time
@@ -75,8 +76,14 @@ def _has_activation_on_activation(model: str) -> bool:
 
 
 class PaddleInference:
-    """Paddle Inference on the CPU."""
+    """Paddle Inference on the CPU.
 
+    Every runtime has these attributes: `files` are the names in an exported folder, `made_by` says what writes them;
+    `engine` and `platform` are its names on a command line and in the inference protocol, where it has some.
+    """
+
+    files, made_by = ("model.pdmodel", "model.pdiparams"), "tools/export.py"
+    engine, platform = "paddle", "paddle_inference"
     device, _engine = "cpu", "onednn"
 
     def __init__(self, files: Sequence[str], threads: int, without: Sequence[str] | None = None):
@@ -142,6 +149,9 @@ class PaddleStatic(PaddleInference):
 class OnnxRuntime:
     """ONNX Runtime; on a GPU, by TensorRT or CUDA, where one is asked for and this build has it."""
 
+    files, made_by = ("model.onnx",), "tools/export.py --onnx"
+    engine, platform = "onnx", "onnxruntime_onnx"
+
     def __init__(self, files: Sequence[str], threads: int, device: str = "cpu"):
         import onnxruntime
 
@@ -186,7 +196,7 @@ class OnnxRuntimeGpu(OnnxRuntime):
 class OpenVino:
     """OpenVINO's CPU plugin, in the precision of the model."""
 
-    device = "cpu"
+    files, made_by, device = OnnxRuntime.files, OnnxRuntime.made_by, "cpu"
 
     def __init__(self, files: Sequence[str], threads: int):
         import openvino
@@ -211,14 +221,14 @@ class OpenVino:
 
 
 class PaddleLite:
-    """Paddle-Lite's runtime for this machine's processor, with one thread."""
+    """Paddle-Lite's runtime for this machine's processor."""
 
-    device = "cpu"
+    files, made_by, device = ("model.nb",), "deploy/lite", "cpu"
 
     def __init__(self, files: Sequence[str], threads: int):
         from paddlelite import lite
 
-        self._lite, self._model = lite, files[0]
+        self._lite, self._model, self._threads = lite, files[0], threads
 
     def load(self) -> None:
         """From the .nb file to a predictor that can run."""
@@ -226,6 +236,10 @@ class PaddleLite:
         config.set_model_from_file(self._model)
         self._predictor = self._lite.create_paddle_predictor(config)
         self.version = self._predictor.get_version()
+        if self._threads > 1:  # the predictor has set one thread, and the wheel has no call that sets more
+            libraries = Path(self._lite.__file__).parent / "libs"
+            ctypes.CDLL(str(libraries / "libmklml_intel.so")).MKL_Set_Num_Threads(self._threads)
+            ctypes.CDLL(str(libraries / "libiomp5.so")).omp_set_num_threads(self._threads)
 
     def bind(self, array: np.ndarray) -> Callable[[], Any]:
         """Gives the input; returns what runs the model."""
@@ -237,6 +251,41 @@ class PaddleLite:
         return [self._predictor.get_output(i).numpy() for i in range(len(self._predictor.get_output_names()))]
 
 
+class Mnn:
+    """MNN on the CPU, in the precision of the model.
+
+    Its modules take every output op; its older sessions refuse those whose shapes depend on the input's content.
+    """
+
+    files, made_by, device = ("model.mnn",), "tools/benchmark_export.py --forms mnn", "cpu"
+
+    def __init__(self, files: Sequence[str], threads: int):
+        import MNN
+
+        self.version = MNN.version()
+        self._mnn, self._model, self._threads = MNN, files[0], threads
+
+    def load(self) -> None:
+        """From the file to a module that can run; empty lists stand for all inputs and outputs."""
+        settings = {"backend": "CPU", "precision": "high", "numThread": self._threads}
+        self._manager = self._mnn.nn.create_runtime_manager((settings,))
+        self._module = self._mnn.nn.load_module_from_file(self._model, [], [], runtime_manager=self._manager)
+
+    def bind(self, array: np.ndarray) -> Callable[[], Any]:
+        """Gives the input; returns what runs the model."""
+        expr = self._mnn.expr
+        self._input = expr.placeholder(array.shape, expr.NCHW, expr.float)
+        self._input.write(array)
+        return self._run
+
+    def _run(self) -> None:
+        self._results = self._module.forward([self._input])
+
+    def outputs(self) -> list[np.ndarray]:
+        """What the last run gave."""
+        return [np.array(result.read()) for result in self._results]
+
+
 KINDS = {
     "paddle_inference": PaddleInference,
     "paddle_inference_native": PaddleInferenceNative,
@@ -246,6 +295,7 @@ KINDS = {
     "onnxruntime_gpu": OnnxRuntimeGpu,
     "openvino": OpenVino,
     "paddlelite": PaddleLite,
+    "mnn": Mnn,
 }
 
 

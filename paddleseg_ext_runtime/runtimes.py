@@ -17,23 +17,13 @@ import numpy as np
 
 from paddleseg_ext_runtime import run_model
 from paddleseg_ext_runtime.child import how_it_ended, last_lines
-from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+from paddleseg_ext_runtime.deploy_yaml import DeployConfig, read_deploy_yaml
 from paddleseg_ext_runtime.errors import ConversionError
-from paddleseg_ext_runtime.exported import DEPLOY_FILE, MODEL_FILE, NB_FILE, ONNX_FILE, PARAMS_FILE
+from paddleseg_ext_runtime.exported import DEPLOY_FILE
+from paddleseg_ext_runtime.run_model import KINDS, PaddleInference
 
-# The files of an exported folder that a runtime reads: the model, and its parameters if they are apart.
-_PADDLE = (MODEL_FILE, PARAMS_FILE)
-FILES = {
-    "paddle_inference": _PADDLE,
-    "paddle_inference_native": _PADDLE,
-    "paddle_inference_gpu": _PADDLE,
-    "paddle_static": _PADDLE,
-    "onnxruntime": (ONNX_FILE,),
-    "onnxruntime_gpu": (ONNX_FILE,),
-    "openvino": (ONNX_FILE,),
-    "paddlelite": (NB_FILE,),
-}
-_WRITERS = {ONNX_FILE: "tools/export.py --onnx", NB_FILE: "deploy/lite"}
+# What users call a runtime on a command line.
+ENGINES = {kind.engine: name for name, kind in KINDS.items() if "engine" in vars(kind)}
 
 
 @dataclass(frozen=True)
@@ -57,10 +47,10 @@ class RuntimeResult:
 
 
 class ModelProcess:
-    """An exported model, loaded by one of `FILES`' runtimes in a child process; a context manager.
+    """An exported model, loaded by one of the runtimes `KINDS` in a child process; a context manager.
 
     `device` is where it runs: 'cpu', or an execution provider of ONNX Runtime. Each call may take `timeout_s`, which
-    may be changed between two.
+    may be changed between two. `config` is the folder's deploy.yaml where the caller has read it.
     After an error that ended the process, `is_alive` is False and every call raises; one that the runtime
     merely refused (a size it cannot take) leaves it usable. Calls from several threads take turns.
 
@@ -68,8 +58,15 @@ class ModelProcess:
     and ValueError for a runtime that is not known.
     """
 
-    def __init__(self, runtime: str, folder: str | Path, threads: int = 1, timeout_s: float = 900.0):
-        files, without = _files(runtime, Path(folder))
+    def __init__(
+        self,
+        runtime: str,
+        folder: str | Path,
+        threads: int = 1,
+        timeout_s: float = 900.0,
+        config: DeployConfig | None = None,
+    ):
+        files, without = _files(runtime, Path(folder), config)
         self.runtime, self.timeout_s = runtime, timeout_s
         self._turn = threading.Lock()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  what the native code prints; closed with the process
@@ -200,16 +197,16 @@ def outputs_for(
         return tuple(process.run(array)[0] for array in arrays)
 
 
-def _files(runtime: str, folder: Path) -> tuple[list[Path], list[str]]:
+def _files(runtime: str, folder: Path, config: DeployConfig | None) -> tuple[list[Path], list[str]]:
     # Files, and the passes that deploy.yaml keeps Paddle Inference from.
-    if runtime not in FILES:
-        raise ValueError(f"{runtime!r} is no runtime of {', '.join(FILES)}")
-    names, without = FILES[runtime], []
-    if names == _PADDLE and (folder / DEPLOY_FILE).is_file():
-        config = read_deploy_yaml(folder)
+    if runtime not in KINDS:
+        raise ValueError(f"{runtime!r} is no runtime of {', '.join(KINDS)}")
+    names, without = KINDS[runtime].files, []
+    if issubclass(KINDS[runtime], PaddleInference) and (config or (folder / DEPLOY_FILE).is_file()):
+        config = config or read_deploy_yaml(folder)
         names, without = (config.model, config.params), config.harmful_passes
     files = [folder / name for name in names]
     for file in files:
         if not file.is_file():
-            raise ConversionError(f"{file} is missing; {_WRITERS.get(file.name, 'tools/export.py')} writes it")
+            raise ConversionError(f"{file} is missing; {KINDS[runtime].made_by} writes it")
     return files, without

@@ -22,7 +22,7 @@ SOURCES = (LIBRARY, RUNTIME, TOOLS, "tools", "deploy", "tests", "benchmarks", "s
 PUBLIC_SOURCES = (LIBRARY, RUNTIME, TOOLS, "deploy")
 MAX_FILE, MAX_FUNCTION, MAX_LIBRARY = 400, 60, 8000
 
-RUN_BY = {"paddle", "onnxruntime", "openvino", "paddlelite"}  # imported inside the functions that need one
+RUN_BY = {"paddle", "onnxruntime", "openvino", "paddlelite", "MNN"}  # imported inside the functions that need one
 # Third-party packages a room is confined to. Rooms not named are free.
 THIRD_PARTY = {
     "models.layers": {"paddle", "numpy"},

@@ -66,8 +66,9 @@ def infer(args: argparse.Namespace, engine: str) -> None:
     from paddleseg_ext_runtime.label_map import palette
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.pictures import list_pictures
+    from paddleseg_ext_runtime.prediction import VIDEO_SUFFIXES, Results, predict_pictures, predict_video
     from paddleseg_ext_runtime.runtimes import ModelProcess
-    from paddleseg_ext_runtime.segmenter import VIDEO_SUFFIXES, Segmenter, check_batch, infer_pictures, infer_video
+    from paddleseg_ext_runtime.segmenter import ExportedSegmenter, check_batch
 
     config, source = read_deploy_yaml(args.config), Path(args.image_path)
     folder = exported_folder(args.config)
@@ -80,31 +81,36 @@ def infer(args: argparse.Namespace, engine: str) -> None:
         "warmup": args.warmup if args.warmup is not None else WARMUP * args.benchmark,
         "repeats": args.repeats if args.repeats is not None else (REPEATS if args.benchmark else 1),
     }
-    with ModelProcess(_runtime(args, engine), folder, args.cpu_threads, args.timeout) as process:
+    with ModelProcess(_runtime(args, engine), folder, args.cpu_threads, args.timeout, config) as process:
         if args.device == "gpu" and process.device == "cpu":
             get_logger().info("no gpu that %s can use: using the CPU", process.runtime)
         about = f"{process.runtime} {process.runtime_version} on {process.device}, {args.cpu_threads} threads"
         print(f"{about}: {folder}, {config.output_op}")
-        segmenter = Segmenter(process, config, **counts)
+        segmenter = ExportedSegmenter(process, config, **counts)
         if is_video:
             target = save_dir / f"{source.stem}.mp4"
-            print(f"{infer_video(segmenter, source, target, colors)} frames: {target}")
+            print(f"{predict_video(segmenter, source, target, colors)} frames: {target}")
         else:
-            print(f"{infer_pictures(segmenter, pictures, save_dir, colors, args.batch_size)} label maps: {save_dir}")
+            count = predict_pictures(segmenter, pictures, Results(save_dir, colors), args.batch_size)
+            print(f"{count} label maps: {save_dir}")
         if args.benchmark:
             print(segmenter.times.table())
 
 
 def _runtime(args: argparse.Namespace, engine: str) -> str:
     """What runs the model."""
-    if engine == ONNX:
-        return "onnxruntime_gpu" if args.device == "gpu" else "onnxruntime"
-    if args.device == "gpu":
-        import paddle
+    from paddleseg_ext_runtime.runtimes import ENGINES
 
-        if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0:
-            return "paddle_inference_gpu"
-    return "paddle_inference" if args.enable_mkldnn else "paddle_inference_native"
+    runtime = ENGINES[engine]
+    if args.device == "gpu" and (engine == ONNX or _has_gpu()):
+        return f"{runtime}_gpu"
+    return runtime if engine == ONNX or args.enable_mkldnn else f"{runtime}_native"
+
+
+def _has_gpu() -> bool:
+    import paddle
+
+    return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
 
 
 if __name__ == "__main__":

@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
     from paddleseg_ext_runtime.deploy_yaml import DeployConfig
 
-RUNTIMES = {"onnx": "onnxruntime", "paddle": "paddle_inference"}
-PLATFORMS = {"onnx": "onnxruntime_onnx", "paddle": "paddle_inference"}
 _LOAD_S = 120.0
 _MB = 1 << 20
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
+    from paddleseg_ext_runtime.runtimes import ENGINES
+
     parser = argparse.ArgumentParser(description="Serve an exported model over HTTP.", allow_abbrev=False)
     add = parser.add_argument
     add("--config", required=True, help="an exported folder, or its deploy.yaml")
-    add("--engine", choices=RUNTIMES, help="onnx where model.onnx is there, else paddle")
+    add("--engine", choices=ENGINES, help="onnx where model.onnx is there, else paddle")
     add("--name", type=_name, help="of the model in the protocol; the folder's by default")
     add("--host", default="127.0.0.1", help="0.0.0.0 lets everybody in who can reach this machine")
     add("--port", type=counted(0), default=8000, help="0: any free port, printed when the server is ready")
@@ -123,13 +123,13 @@ def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: L
     from protocol import ModelInfo
 
     from paddleseg_ext_runtime.exported import ONNX_FILE
-    from paddleseg_ext_runtime.runtimes import ModelProcess
+    from paddleseg_ext_runtime.runtimes import ENGINES, KINDS, ModelProcess
 
     engine = args.engine or ("onnx" if (folder / ONNX_FILE).is_file() else "paddle")
     forkserver = context(limits.pixels)
 
     def start() -> Worker:
-        model = ModelProcess(RUNTIMES[engine], folder, args.threads, _LOAD_S)
+        model = ModelProcess(ENGINES[engine], folder, args.threads, _LOAD_S)
         try:
             photo: PhotoProcess = PhotoProcess(forkserver, str(folder), limits.pixels, limits.elements)
         except BaseException:
@@ -145,7 +145,7 @@ def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: L
         raise
     info = ModelInfo(
         name=args.name or folder.name,
-        platform=PLATFORMS[engine],
+        platform=KINDS[ENGINES[engine]].platform,
         input_name=config.input_name,
         input_shape=config.input_shape,
         output_name=config.output_kind or "output",
@@ -154,7 +154,7 @@ def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: L
         reduction=max(1, tensor.shape[-1] // output.shape[-1]),
     )
     workers = f"{args.workers} worker{'s' * (args.workers > 1)}"
-    about = f"{info.name}, {config.output_op}, on {RUNTIMES[engine]} with {workers}"
+    about = f"{info.name}, {config.output_op}, on {ENGINES[engine]} with {workers}"
     return Service(info, pool, limits, config.input_shape[0] in (None, 1)), about
 
 

@@ -23,7 +23,7 @@ from paddleseg_ext_tools.arguments import find_config, launch, set_device
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
-    from paddleseg_ext_tools.lab.formats import CPP_PROGRAM, FORMATS
+    from paddleseg_ext_tools.lab.forms import CPP_PROGRAM, FORM
 
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout, allow_abbrev=False)
@@ -33,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--opts", nargs="+", help="override settings of the yaml: val_dataset.dataset_root=data/scenes …")
     add("--output_op", choices=OUTPUT_OPS, help="default argmax, or vim if the yaml says so")
     add("--input_shape", nargs=4, type=int, default=(1, 3, 512, 512), help="N C H W (1 3 512 512)")
-    add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="which rows (all)")
+    add("--formats", nargs="+", choices=FORM, default=list(FORM), help="which rows (all)")
     add("--image", help="the photograph that is timed (a drawn scene of many classes)")
     add("--images", type=counted(0), default=50, help="of the validation set; 0: none (50)")
     add("--threads", type=counted(1), default=1, help="(1)")
@@ -58,17 +58,17 @@ def benchmark(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.progress import track
     from paddleseg_ext_tools.comparison import forms_report as report
     from paddleseg_ext_tools.comparison.forms_rows import Network, compared_row, timed_row
-    from paddleseg_ext_tools.lab.formats import Counts, chosen_formats
+    from paddleseg_ext_tools.lab.forms import Counts, chosen_forms
     from paddleseg_ext_tools.lab.rounds import in_turns
 
     save_dir = writable_dir(args.save_dir)
     set_device("cpu")
-    counts = Counts(args.threads, args.warmup, args.repeats, args.timeout)
+    counts = Counts(args.threads, args.warmup, args.repeats, timeout_s=args.timeout)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         network = Network.build(find_config(args.config), args, save_dir / "model", Path(name))
         rows = {"network": network.row()}
         measured: dict[str, list] = {}
-        forms = chosen_formats(args.formats, network.folder, Path(name), args.cpp)
+        forms = chosen_forms(args.formats, network.folder, Path(name), args.cpp)
         try:
             for form in forms:
                 rows[form.key] = compared_row(form, network, counts)

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
-import platform
 import shlex
 import sys
 import time
@@ -33,15 +32,18 @@ from paddleseg_ext_tools.arguments import launch
 if TYPE_CHECKING:
     from paddleseg_ext_tools.comparison.report import Comparison
     from paddleseg_ext_tools.comparison.rows import Row, System
-    from paddleseg_ext_tools.comparison.runtimes import Runtime
+    from paddleseg_ext_tools.lab.forms import Counts, ProcessForm
 
-RUNTIMES = ("lite", "onnx", "paddle")
+RUNTIMES = ("lite_fp32", "onnxruntime", "paddle_inference")
+OLDER_NAMES = {"lite": "lite_fp32", "onnx": "onnxruntime", "paddle": "paddle_inference"}
 INTERRUPTED = 130
-PACKAGES = ("paddlepaddle", "paddleseg", "paddlelite", "paddle2onnx", "onnxruntime", "numpy")
+PACKAGES = ("paddlepaddle", "paddleseg", "paddlelite", "paddle2onnx", "onnxruntime", "openvino", "mnn", "numpy")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
+    from paddleseg_ext_tools.lab.forms import TENSOR_FORMS
+
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout, allow_abbrev=False)
     add = parser.add_argument
@@ -52,7 +54,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--opts", nargs="+", help="override settings of every yaml: val_dataset.dataset_root=data/scenes …")
     add("--no_eval", action="store_true", help="do not evaluate the weights that are given")
     add("--output_op", nargs="+", choices=OUTPUT_OPS, help="for all rows; default: each row's published one")
-    add("--runtimes", nargs="+", default=list(RUNTIMES), choices=RUNTIMES, help="where latency is measured (all three)")
+    add(
+        "--runtimes",
+        nargs="+",
+        default=list(RUNTIMES),
+        type=lambda name: OLDER_NAMES.get(name, name),
+        choices=TENSOR_FORMS,
+        help=f"where latency is measured ({' '.join(RUNTIMES)}; lite, onnx and paddle stand for these)",
+    )
     add("--no_latency", action="store_true", help="measure no latency")
     add(
         "--split",
@@ -101,9 +110,11 @@ def compare(args: argparse.Namespace) -> int:
     from paddleseg_ext_tools.arguments import set_device
     from paddleseg_ext_tools.comparison import prepare as compare_prepare
     from paddleseg_ext_tools.comparison import rows as compare_rows
+    from paddleseg_ext_tools.comparison.latencies import measure_all
     from paddleseg_ext_tools.comparison.phone import attach_phone_results
     from paddleseg_ext_tools.comparison.published import load_catalogue
     from paddleseg_ext_tools.comparison.report import markdown
+    from paddleseg_ext_tools.lab.forms import Counts
     from paddleseg_ext_tools.lab.systems import read_picture
 
     started = time.monotonic()
@@ -114,7 +125,8 @@ def compare(args: argparse.Namespace) -> int:
     if args.phone_results:
         attach_phone_results(systems, args.phone_results)
     folder = writable_dir(args.save_dir)
-    runtimes = _open_runtimes(args, folder)
+    counts = Counts(args.threads, args.warmup, args.repeats, args.min_seconds)
+    runtimes = _runtimes(args, counts)
     set_device("cpu")
     decoders = compare_rows.decoders(systems) if runtimes and args.split else {}
     alone = [decoder for decoder in decoders.values() if not any(decoder is system for system in systems)]
@@ -124,7 +136,7 @@ def compare(args: argparse.Namespace) -> int:
     interrupted = False
     try:
         compare_prepare.prepare_all([*systems, *alone], picture, folder / "models", not args.no_eval)
-        _measure(args, pairs)
+        measure_all(pairs, counts, args.rounds, folder / "converted")
     except KeyboardInterrupt:
         interrupted = True
         get_logger().warning("interrupted: the reports hold what was measured before")
@@ -152,30 +164,25 @@ def exit_code(rows: Sequence[Row]) -> int:
     return 0
 
 
-def _open_runtimes(args: argparse.Namespace, folder: Path) -> list[Runtime]:
+def _runtimes(args: argparse.Namespace, counts: Counts) -> list[ProcessForm]:
     """Raises DeviceError if a runtime cannot be used here, before an hour of work."""
     from paddleseg_ext_runtime.errors import DeviceError
-    from paddleseg_ext_tools.comparison.runtimes import RUNTIMES as KINDS
+    from paddleseg_ext_tools.lab.forms import FORM
     from paddleseg_lite.errors import LiteError
 
-    try:
-        return [] if args.no_latency else [KINDS[key](folder / "lite") for key in dict.fromkeys(args.runtimes)]
-    except LiteError as error:
-        raise DeviceError(f"{error}\n  Or leave it out: --runtimes onnx paddle") from error
-
-
-def _measure(args: argparse.Namespace, pairs: Sequence[tuple[System, Runtime]]) -> None:
-    from paddleseg_ext_tools.comparison.runtimes import measure_all
-    from paddleseg_lite.device import Settings
-
-    settings = Settings(args.threads, args.warmup, args.repeats, args.min_seconds)
-    measure_all(pairs, settings, args.rounds)
+    chosen = [] if args.no_latency else [FORM[key] for key in dict.fromkeys(args.runtimes)]
+    for form in chosen:
+        try:
+            form.require(counts)
+        except LiteError as error:
+            raise DeviceError(f"{error}\n  Or leave it out: --runtimes {' '.join(RUNTIMES[1:])}") from error
+    return chosen
 
 
 def _comparison(
     rows: Sequence[Row],
     catalogue: Any,
-    runtimes: Sequence[Runtime],
+    runtimes: Sequence[ProcessForm],
     conditions: Sequence[tuple[str, str]],
     decoders: dict[Any, System],
 ) -> Comparison:
@@ -186,17 +193,18 @@ def _comparison(
 
 
 def _conditions(
-    args: argparse.Namespace, runtimes: Sequence[Runtime], load: tuple[float, float, float], seconds: float
+    args: argparse.Namespace, runtimes: Sequence[ProcessForm], load: tuple[float, float, float], seconds: float
 ) -> list[tuple[str, str]]:
     from paddleseg_ext.version import __version__
     from paddleseg_ext_runtime.progress import duration
-    from paddleseg_ext_tools.lab.machine import package_version
+    from paddleseg_ext_tools.lab import machine
 
     now = datetime.datetime.now(datetime.timezone.utc)
     found = {"Command": args.command, "Date": f"{now:%Y-%m-%d %H:%M} UTC", "Took": duration(seconds)}
-    machine = {"Processor": platform.machine(), "Cores": str(os.cpu_count()), "OS": platform.platform()}
-    found |= next((runtime.facts for runtime in runtimes if runtime.facts), machine)
-    found |= {"paddleseg_ext": __version__, **{name: package_version(name) for name in PACKAGES}}
+    found |= machine.facts() | {
+        "paddleseg_ext": __version__,
+        **{name: machine.package_version(name) for name in PACKAGES},
+    }
     if runtimes:
         each = f"{args.rounds} rounds of at least {args.repeats} runs and {args.min_seconds:g} s, {args.warmup} before"
         found |= {"Measured": f"{each}; systems and runtimes in turns", "Threads": str(args.threads)}

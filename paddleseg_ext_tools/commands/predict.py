@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from paddle import nn
 
     from paddleseg_ext.core.inference import InferenceOptions
-    from paddleseg_ext_runtime.prediction import Run
+    from paddleseg_ext_runtime.segmenter import Run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -57,7 +57,8 @@ def predict(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.label_map import palette
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_runtime.pictures import list_pictures
-    from paddleseg_ext_runtime.prediction import predict as predict_pictures
+    from paddleseg_ext_runtime.prediction import Results, predict_pictures
+    from paddleseg_ext_runtime.segmenter import Segmenter
     from paddleseg_ext_tools.lab.systems import Network
 
     network = Network(find_config(args.config), args.opts)
@@ -76,7 +77,8 @@ def predict(args: argparse.Namespace) -> None:
         run = _exported(model, network.output_op(args.output_op), test_config)
     else:
         run = _tested(model, test_config)
-    count = predict_pictures(run, pipeline, pictures, save_dir, colors, config.in_channels)
+    segmenter = Segmenter(run, pipeline, config.in_channels)
+    count = predict_pictures(segmenter, pictures, Results(save_dir, colors, has_overlays=True))
     get_logger().info("%d predictions are in %s", count, save_dir)
 
 

@@ -8,13 +8,11 @@ import dataclasses
 import io
 import json
 import os
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 
-from paddleseg_ext_tools.comparison.forms_rows import LOSSY, Network, Row
-
-NONE = "–"
+from paddleseg_ext_tools.comparison.forms_rows import Network, Row
+from paddleseg_ext_tools.comparison.published import NONE
+from paddleseg_ext_tools.lab.machine import processor
 
 
 def cells(row: Row) -> dict[str, str]:
@@ -54,17 +52,8 @@ def conditions(args: argparse.Namespace, network: Network) -> dict[str, str]:
         "compared on": f"{len(network.photographs)} photographs",
         "timed": f"{network.photograph.name}, {args.threads} threads, {args.rounds} rounds of {args.repeats} runs "
         f"after {args.warmup}, all forms in turns, each round in a process of its own",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the end",
+        "machine": f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the end",
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def written(rows: Sequence[Row], facts: dict[str, str]) -> dict[str, str]:
@@ -80,10 +69,10 @@ def markdown(rows: Sequence[Row], facts: dict[str, str]) -> str:
     lines += [
         "",
         "Milliseconds are of the model alone, on one photograph; in C++ with copying in and out. Memory is of "
-        "the whole process. Paddle-Lite runs one thread here. The spread is the distance between the medians of the "
+        "the whole process. The spread is the distance between the medians of the "
         "rounds, in percent of the median: a difference between two forms that is smaller means nothing.",
     ]
-    if any(row.key in LOSSY for row in rows):
+    if any(row.is_lossy for row in rows):
         lines += ["Weights of 8 bits change the network: their labels need not be equal."]
     lines += ["", *(f"- {row.title}: {' '.join(row.error.split())}" for row in rows if row.error)]
     lines += [
@@ -96,7 +85,7 @@ def markdown(rows: Sequence[Row], facts: dict[str, str]) -> str:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """One line a row, plain numbers."""
+    """One line per row, in plain numbers."""
     stream = io.StringIO()
     names = ["key", "title", "size_mb", "equal", "miou", "median_ms", "p90_ms", "init_ms", "peak_memory_mb", "error"]
     names += ["rounds", "spread_percent", "valid", "invalid_reasons"]

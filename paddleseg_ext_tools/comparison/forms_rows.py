@@ -1,4 +1,4 @@
-"""What tools/benchmark_export.py measures: the network itself, and one row a form."""
+"""What tools/benchmark_export.py measures: the network itself, and one row per form."""
 
 from __future__ import annotations
 
@@ -14,25 +14,21 @@ import paddle
 from paddleseg_ext.core.metrics import Metrics, confusion_matrix
 from paddleseg_ext.cvlibs.config import Builder, Config
 from paddleseg_ext.datasets.base import SegmentationDataset
-from paddleseg_ext.export.onnx import export_onnx
 from paddleseg_ext.export.static_graph import check_input_shape, with_output_op
 from paddleseg_ext.weights import load_weights
 from paddleseg_ext_runtime.command import wants_traceback
 from paddleseg_ext_runtime.deploy_yaml import DeployConfig
-from paddleseg_ext_runtime.errors import DataError, PaddleSegExtError
+from paddleseg_ext_runtime.errors import DataError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_runtime.progress import track
 from paddleseg_ext_runtime.reading import IGNORE, read_image, read_label
 from paddleseg_ext_runtime.runtimes import RuntimeResult
 from paddleseg_ext_runtime.verify import MIN_EQUAL_LABELS
-from paddleseg_ext_tools.lab.formats import Counts, Format
+from paddleseg_ext_tools.lab.forms import Counts, Form
 from paddleseg_ext_tools.lab.rounds import Latency, summarise
 from paddleseg_ext_tools.lab.systems import PROBED, read_picture
 from paddleseg_ext_tools.lab.systems import Network as System
 from paddleseg_lite.reference import Agreement
-
-# Weights of 8 bits are another network, whose agreement is reported and not required.
-LOSSY = {"lite_int8"}
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,12 @@ class Row:
     miou: float | None = None
     timing: Latency | None = None
     error: str | None = None
+    is_lossy: bool = False
 
     @property
     def is_good(self) -> bool:
         """Whether it ran and gives the network's labels."""
-        is_equal = self.equal is not None and (self.equal >= MIN_EQUAL_LABELS or self.key in LOSSY)
+        is_equal = self.equal is not None and (self.equal >= MIN_EQUAL_LABELS or self.is_lossy)
         return self.error is None and is_equal
 
 
@@ -83,10 +80,6 @@ class Network:
             size = [fixed or now for fixed, now in zip(shape[2:], read_image(photograph).shape, strict=False)]
             system.make_weights(system.normalised(read_picture(photograph, size)))
         report = system.export(output_op, shape, folder)
-        try:
-            export_onnx(folder, checked=report.checked)
-        except PaddleSegExtError as error:  # the rows that need it say that it is missing
-            get_logger().error("%s", error)
         pairs = dataset.file_list[: args.images] if dataset else [(str(photograph), None)]
         wrapped = with_output_op(model, output_op, report.checked.inputs[0], system.test_scale)
         photographs = [Path(image) for image, _ in pairs]
@@ -116,7 +109,7 @@ class Network:
         return 100 * Metrics(confusion).miou if confusion.any() else None
 
 
-def compared_row(form: Format, network: Network, counts: Counts) -> Row:
+def compared_row(form: Form, network: Network, counts: Counts) -> Row:
     """Prepares one form and compares its labels with the network's; a failure becomes the row's `error`."""
 
     def compare() -> Row:
@@ -125,12 +118,12 @@ def compared_row(form: Format, network: Network, counts: Counts) -> Row:
         labels = list(track(form.labels(network.photographs, counts), len(network.photographs), form.title))
         pixels = sum(labels_.size for labels_ in labels)
         equal = sum(int((a == b).sum()) for a, b in zip(labels, network.labels, strict=True)) / pixels
-        return Row(form.key, form.title, size, equal, network.miou(labels))
+        return Row(form.key, form.title, size, equal, network.miou(labels), is_lossy=form.is_lossy)
 
     return _attempt(compare, Row(form.key, form.title))
 
 
-def timed_row(row: Row, form: Format, network: Network, counts: Counts, measured: list[RuntimeResult]) -> Row:
+def timed_row(row: Row, form: Form, network: Network, counts: Counts, measured: list[RuntimeResult]) -> Row:
     """`row` with one round more: its figures are over all of `measured`, to which the round is added."""
 
     def time() -> Row:

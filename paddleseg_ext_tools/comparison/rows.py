@@ -42,8 +42,8 @@ class Failed:
 class System:
     """A network, its weights and an output op. `failure` says why it could not be prepared, `prepared` how it was.
 
-    `network` is equal for systems that differ in the output op alone. `latencies` holds a `compare_runtimes.Latency`
-    or a Failed for each runtime, `phone` what was measured elsewhere.
+    `network` is equal for systems that differ in the output op alone. `latencies` holds a `lab.rounds.Latency`
+    or a Failed for each form, `phone` what was measured elsewhere.
     """
 
     slug: str

@@ -18,7 +18,7 @@ from paddleseg_ext_runtime.label_map import palette, write_labels
 from paddleseg_ext_runtime.output_ops import LABEL_OPS
 from paddleseg_ext_runtime.reading import read_image
 from paddleseg_ext_runtime.runtimes import ModelProcess
-from paddleseg_ext_runtime.segmenter import Segmenter
+from paddleseg_ext_runtime.segmenter import ExportedSegmenter
 from paddleseg_ext_tools.scenes import make_scene
 
 # The first test builds the program.
@@ -71,7 +71,7 @@ def test_every_pixel_is_that_of_paddle_inference_in_python(segment, exported, ph
 
 def check_every_pixel(folder, photos, masks, mask_of):
     with ModelProcess("paddle_inference", folder) as process:
-        segmenter = Segmenter(process, read_deploy_yaml(folder))
+        segmenter = ExportedSegmenter(process, read_deploy_yaml(folder))
         for path in sorted(photos.iterdir()):
             labels = segmenter.segment(read_image(path))
             assert (mask_of(masks / f"{path.stem}.png") == labels).all(), path.name

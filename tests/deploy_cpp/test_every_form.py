@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import same_labels
 from paddleseg_ext_tools.commands import benchmark_export, val
-from paddleseg_ext_tools.lab.formats import FORMATS
+from paddleseg_ext_tools.lab.forms import FORM
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 CONFIG = "configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml"
@@ -33,7 +33,7 @@ def test_every_form_on_validation_images(program, weights, scenes, tmp_path, cap
     )  # fmt: skip
     assert code in (0, 7)  # on a busy machine latencies are not valid, and the table says so
     rows = json.loads((tmp_path / "out" / "benchmark_export.json").read_text())["rows"]
-    assert [row["key"] for row in rows] == ["dygraph", *FORMATS]
+    assert [row["key"] for row in rows] == ["dygraph", *FORM]
     assert val.main([*arguments, "--save_json", str(tmp_path / "val.json")]) == 0
     # The photographs have the size of the input, so validation sees the same; its labels come from scores.
     miou = 100 * json.loads((tmp_path / "val.json").read_text())["miou"]
@@ -45,7 +45,7 @@ def test_every_form_on_validation_images(program, weights, scenes, tmp_path, cap
             assert len(row["timing"]["series_ms"]) == 4 and row["timing"]["peak_memory_mb"] > 20
             assert len(row["timing"]["round_medians_ms"]) == 2
     with (tmp_path / "out" / "benchmark_export.csv").open() as file:
-        assert [row["key"] for row in csv.DictReader(file)] == ["dygraph", *FORMATS]
+        assert [row["key"] for row in csv.DictReader(file)] == ["dygraph", *FORM]
     assert "| ONNX Runtime | ✅ |" in capsys.readouterr().out
 
 
@@ -61,8 +61,8 @@ def test_one_photograph_one_mask(program, monkeypatch, tmp_path, capsys):
     assert code == 0
     rows = json.loads(figures.read_text())
     assert [(row["on"], row["images"], row["pixels"], len(row["equal"])) for row in rows] == [
-        ("photographs", 1, 61 * 93, 7), ("photographs, any size", 1, 61 * 93, 6),
-        ("photographs, resized", 1, 61 * 93, 7), ("validation", 2, 2 * 64 * 96, 7),
+        ("photographs", 1, 61 * 93, 8), ("photographs, any size", 1, 61 * 93, 7),
+        ("photographs, resized", 1, 61 * 93, 8), ("validation", 2, 2 * 64 * 96, 8),
     ]  # fmt: skip
     assert all(value >= 0.999 for row in rows for value in row["equal"].values())
     assert all(row["equal"]["cpp = paddle_inference"] == 1 for row in rows)

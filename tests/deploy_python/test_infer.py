@@ -21,8 +21,8 @@ from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.image_pipeline import ImagePipeline
 from paddleseg_ext_runtime.label_map import palette
 from paddleseg_ext_runtime.pictures import list_pictures
-from paddleseg_ext_runtime.prediction import PSEUDO_COLOR, predict
-from paddleseg_ext_runtime.segmenter import check_batch
+from paddleseg_ext_runtime.prediction import PSEUDO_COLOR, Results, predict_pictures
+from paddleseg_ext_runtime.segmenter import Segmenter, check_batch
 from paddleseg_ext_tools.scenes import make_scene
 
 ROOT = Path(__file__).parents[2]
@@ -86,10 +86,8 @@ def test_scores_give_the_masks_of_predict(script, exported, network, photographs
         script, "--config", exported / "none", "--image_path", photographs, "--save_dir", tmp_path / "out",
         "--batch_size", 3, "--benchmark", "--warmup", 1, "--repeats", 2,
     )  # fmt: skip
-    predict(
-        lambda x: predict_scores(network, x, InferenceOptions()), ImagePipeline([KEEP_RATIO, NORMALIZE]),
-        list_pictures(photographs), tmp_path / "predicted", palette(),
-    )  # fmt: skip
+    own = Segmenter(lambda x: predict_scores(network, x, InferenceOptions()), ImagePipeline([KEEP_RATIO, NORMALIZE]))
+    predict_pictures(own, list_pictures(photographs), Results(tmp_path / "predicted", palette(), has_overlays=True))
     actual, wanted = masks(tmp_path / "out"), masks(tmp_path / "predicted" / PSEUDO_COLOR)
     assert actual.keys() == wanted.keys() == {"a.png", "b.png", "deep/c.png", "d.png"}
     for name, mask in actual.items():

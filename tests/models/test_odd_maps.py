@@ -6,7 +6,7 @@ from models.zoo import filled, smooth_image
 
 from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_runtime.runtimes import ModelProcess
-from paddleseg_ext_tools.lab.formats import to_lite
+from paddleseg_ext_tools.lab.forms import FORM
 
 NORMALIZE = [{"type": "Normalize"}]
 VARIANTS = ["pp_mobileseg_tiny"]
@@ -18,10 +18,11 @@ VARIANTS += [pytest.param(name, marks=pytest.mark.matrix) for name in ("topforme
 def test_logits_of_odd_maps(variant, size, tmp_path):
     model = filled(variant)
     export(model, "decoder", [1, 3, *size], tmp_path, model.num_classes, NORMALIZE)
-    to_lite("fp32")(tmp_path, tmp_path)
+    form = FORM["lite_fp32"].of(tmp_path, tmp_path)
+    form.prepare()
     x = smooth_image(*size)
     with paddle.no_grad():
         expected = model.logits(x).numpy()
-    with ModelProcess("paddlelite", tmp_path) as process:
+    with ModelProcess("paddlelite", form.work) as process:
         actual = process.run(x.numpy())[0]
     assert abs(actual - expected).max() <= 1e-3 * expected.std()

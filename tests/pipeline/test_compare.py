@@ -39,7 +39,7 @@ def test_one_model_that_works_and_one_that_does_not(tmp_path, scenes, capsys):
     assert (row["trainable"], row["size"], row["params_rule"]) == (
         1_492_298, "512x512", "trainable and batch norm statistics, in units of 2^20, cut off",
     )  # fmt: skip
-    assert set(row["latencies"]) == {"lite", "onnx", "paddle"}
+    assert set(row["latencies"]) == {"lite_fp32", "onnxruntime", "paddle_inference"}
     for measured in row["latencies"].values():
         assert len(measured["series_ms"]) == 4 and len(measured["round_medians_ms"]) == 2
         assert "of the pixels equal" in measured["agreement"] and right(measured), measured
@@ -66,7 +66,7 @@ def test_given_weights_are_evaluated_and_measured(tmp_path, scenes):
     assert row["weights"] == str(weights) and row["output_op"] == "argmax" and row["classes_kept"] == 150
     assert row["miou_is_measured"] is True
     assert 0 <= row["miou_percent"] < 36
-    assert right(row["latencies"]["onnx"])
+    assert right(row["latencies"]["onnxruntime"])
     _, (row,) = run(tmp_path / "out2", *given, *data, "--no_eval", "--no_latency")
     assert row["miou_is_measured"] is False and row["miou_percent"] == 36.39 and row["latencies"] == {}
 

@@ -10,9 +10,10 @@ from paddleseg_ext_tools.comparison.prepare import PROBED, Prepared
 from paddleseg_ext_tools.comparison.published import load_catalogue
 from paddleseg_ext_tools.comparison.report import Comparison
 from paddleseg_ext_tools.lab.complexity import Complexity
+from paddleseg_ext_tools.lab.forms import FORM
 from paddleseg_ext_tools.lab.rounds import Latency
 
-RUNTIMES = [("lite", "Paddle-Lite"), ("onnx", "ONNX Runtime"), ("paddle", "Paddle Inference")]
+RUNTIMES = [(key, FORM[key].title) for key in compare.RUNTIMES]
 
 
 def latency(median, valid=True):
@@ -49,6 +50,6 @@ def comparison(*argv):
             key: latency(base * share) for (key, _), share in zip(RUNTIMES, (0.5, 0.4, 0.9), strict=True)
         }
     for decoder in decoders.values():
-        decoder.latencies = decoder.latencies or {"lite": latency(80.0)}
+        decoder.latencies = decoder.latencies or {"lite_fp32": latency(80.0)}
     conditions = [("Command", "python tools/compare.py"), ("Host CPU", "Some <CPU>")]
     return Comparison(rows, catalogue, RUNTIMES, conditions, decoders)

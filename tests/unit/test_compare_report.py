@@ -88,8 +88,8 @@ def test_failures_and_invalid_figures_have_their_reason(sota):
     rows = by_name(sota)
     rows["LR-ASPP"].system.prepared, rows["LR-ASPP"].system.latencies = None, {}
     rows["LR-ASPP"].system.failure = Failed("no config at a.yml", 2)
-    rows["TopFormer-Base"].system.latencies["onnx"] = Failed("no Unique", 6)
-    rows["SeaFormer-Base"].system.latencies["lite"] = latency(10.0, valid=False)
+    rows["TopFormer-Base"].system.latencies["onnxruntime"] = Failed("no Unique", 6)
+    rows["SeaFormer-Base"].system.latencies["lite_fp32"] = latency(10.0, valid=False)
     assert problems(sota) == [
         "LR-ASPP: no config at a.yml",
         "TopFormer-Base: ONNX Runtime failed: no Unique",
@@ -109,32 +109,32 @@ def test_failures_and_invalid_figures_have_their_reason(sota):
     assert "PP-MobileSeg-Tiny takes 108 ms, 53 % less than SeaFormer-Tiny (Paddle-Lite, one picture)." in page.text
     assert "PP-MobileSeg-Base takes" not in page.text
     errors = [row["error"] for row in csv.DictReader(io.StringIO(as_csv(sota))) if row["error"]]
-    assert errors == ["no config at a.yml", "onnx: no Unique"]
+    assert errors == ["no config at a.yml", "onnxruntime: no Unique"]
 
 
 def test_the_exit_code_is_that_of_the_first_failure(sota):
     rows = sota.rows
     assert compare.exit_code(rows) == 0
     rows[5].system.failure = Failed("weights", 5)
-    rows[2].system.latencies["lite"] = latency(1.0, valid=False)
+    rows[2].system.latencies["lite_fp32"] = latency(1.0, valid=False)
     assert compare.exit_code(rows) == 7
-    rows[1].system.latencies["onnx"] = Failed.by(ConversionError("no form:\n  because\nof this"))
+    rows[1].system.latencies["onnxruntime"] = Failed.by(ConversionError("no form:\n  because\nof this"))
     assert compare.exit_code(rows) == 6
-    assert rows[1].system.latencies["onnx"].message == "no form: of this"
+    assert rows[1].system.latencies["onnxruntime"].message == "no form: of this"
     assert Failed.by(KeyError("x")) == Failed("KeyError: 'x'", 1)
 
 
 def test_plain_numbers(sota):
     rows = list(csv.DictReader(io.StringIO(as_csv(sota))))
     assert len(rows) == 7 and rows[4]["model"] == "PP-MobileSeg-Tiny"
-    assert float(rows[4]["lite_median_ms"]) == pytest.approx(107.65)
+    assert float(rows[4]["lite_fp32_median_ms"]) == pytest.approx(107.65)
     assert (rows[4]["miou_is_measured"], rows[4]["reference"]) == ("False", "SeaFormer-Tiny")
     content = json.loads(as_json(sota))
     assert content["conditions"]["Host CPU"] == "Some <CPU>"
-    assert content["rows"][4]["latencies"]["onnx"]["series_ms"] == pytest.approx([85.12, 86.12, 93.12])
+    assert content["rows"][4]["latencies"]["onnxruntime"]["series_ms"] == pytest.approx([85.12, 86.12, 93.12])
     assert content["rows"][4]["weights"] == "made for timing"
     alone = content["networks_alone"]["pp_mobileseg_tiny_ade20k_512x512_80k-decoder"]
-    assert alone["lite"]["series_ms"] == [79.0, 80.0, 87.0]
+    assert alone["lite_fp32"]["series_ms"] == [79.0, 80.0, 87.0]
 
 
 def test_both_tables_in_one_page():
@@ -167,7 +167,7 @@ def test_nothing_measured():
 
 def test_the_points_of_the_picture(sota):
     by_name(sota)["PP-MobileSeg-Base"].system.prepared = prepared(1_000_000, miou=41.0)
-    published, lite = points(sota, "sota", "published"), points(sota, "sota", "lite")
+    published, lite = points(sota, "sota", "published"), points(sota, "sota", "lite_fp32")
     assert len(published) == len(lite) == 7
     assert [p.measured for p in published] == [0] * 7
     assert [(p.miou, p.measured) for p in lite[-2:]] == [(40.0, 1), (41.0, 2)]
@@ -241,9 +241,6 @@ def test_what_is_no_phone_result(sota, tmp_path, content):
         attach_phone_results(distinct(sota.rows), tmp_path)
 
 
-def test_runtimes_have_the_same_names_everywhere():
-    from paddleseg_ext_tools.comparison.runtimes import RUNTIMES as KINDS
-    from paddleseg_ext_tools.comparison.runtimes import Exported, Onnx, PaddleLite
-
-    assert tuple(KINDS) == compare.RUNTIMES == tuple(key for key, _ in RUNTIMES)
-    assert [(kind.key, kind.title) for kind in (PaddleLite, Onnx, Exported)] == RUNTIMES
+def test_older_names_of_runtimes():
+    assert compare.parse_args(["--runtimes", "lite", "onnx", "paddle"]).runtimes == list(compare.RUNTIMES)
+    assert [title for _, title in RUNTIMES] == ["Paddle-Lite", "ONNX Runtime", "Paddle Inference"]

@@ -14,7 +14,8 @@ from paddleseg_ext_runtime.errors import ConfigError, ConversionError, DataError
 from paddleseg_ext_runtime.image_pipeline import ImagePipeline
 from paddleseg_ext_runtime.label_map import encode_labels, overlay, palette
 from paddleseg_ext_runtime.pictures import list_pictures
-from paddleseg_ext_runtime.prediction import predict
+from paddleseg_ext_runtime.prediction import Results, predict_pictures
+from paddleseg_ext_runtime.segmenter import Segmenter
 
 
 class Brightness(SegmentationModel):
@@ -28,6 +29,11 @@ def scores(x):
     return predict_scores(Brightness(num_classes=2), x, InferenceOptions())
 
 
+def predict(path, save_dir, colors):
+    results = Results(save_dir, colors, has_overlays=True)
+    return predict_pictures(Segmenter(scores, ImagePipeline()), list_pictures(path), results)
+
+
 @pytest.fixture
 def picture(tmp_path):
     image = np.zeros((10, 16, 3), "uint8")
@@ -39,7 +45,7 @@ def picture(tmp_path):
 def test_overlay_and_labels(picture, tmp_path):
     path, image = picture
     colors = palette([10, 20, 30, 250, 0, 90])
-    assert predict(scores, ImagePipeline(), list_pictures(path), tmp_path / "out", colors) == 1
+    assert predict(path, tmp_path / "out", colors) == 1
     with Image.open(tmp_path / "out" / "pseudo_color_prediction" / "a.png") as file:
         labels = np.asarray(file)
         colored = np.asarray(file.convert("RGB"))
@@ -52,7 +58,7 @@ def test_overlay_and_labels(picture, tmp_path):
 def test_a_bad_picture_does_not_stop_the_others(picture, tmp_path):
     (tmp_path / "b.png").write_bytes(picture[0].read_bytes()[:-20])
     with pytest.raises(DataError, match=r"1 of 2 images were left out:\n.*b\.png is truncated"):
-        predict(scores, ImagePipeline(), list_pictures(tmp_path), tmp_path / "out", palette())
+        predict(tmp_path, tmp_path / "out", palette())
     assert (tmp_path / "out" / "pseudo_color_prediction" / "a.png").is_file()
 
 

@@ -12,7 +12,9 @@ from unit.test_onnx import Small
 from paddleseg_ext.export.onnx import export_onnx
 from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.exported import MNN_FILE
 from paddleseg_ext_runtime.runtimes import ModelProcess
+from paddleseg_ext_tools.lab.forms import FORM
 
 X = smooth_image(24, 32).numpy()
 
@@ -21,6 +23,9 @@ X = smooth_image(24, 32).numpy()
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     export_onnx(folder, checked=export(Small(), "none", [1, 3, 24, 32], folder, 5).checked)
+    mnn = FORM["mnn"].of(folder, folder)
+    mnn.prepare()
+    mnn.files[0].rename(folder / MNN_FILE)
     return folder
 
 
@@ -30,7 +35,7 @@ def expected(folder):
         return process.run(X)[0]
 
 
-@pytest.mark.parametrize("runtime", ["paddle_inference", "paddle_inference_native", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", ["paddle_inference", "paddle_inference_native", "onnxruntime", "openvino", "mnn"])
 def test_every_runtime(runtime, folder, expected):
     with ModelProcess(runtime, folder) as process:
         first = process.measure(X, warmup=1, repeats=3)

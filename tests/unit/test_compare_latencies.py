@@ -1,6 +1,7 @@
 """Rounds in turns, failures that stay in their row, and what an interruption leaves."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,33 +9,38 @@ import pytest
 from unit.compare_data import comparison, prepared
 
 from paddleseg_ext_runtime.errors import ConversionError
+from paddleseg_ext_runtime.runtimes import RuntimeResult
+from paddleseg_ext_tools.comparison.latencies import measure_all
 from paddleseg_ext_tools.comparison.rows import Failed, distinct
-from paddleseg_ext_tools.comparison.runtimes import Runtime, measure_all
+from paddleseg_ext_tools.lab.forms import Counts, ProcessForm
 from paddleseg_ext_tools.lab.rounds import Latency
 from paddleseg_lite import host
-from paddleseg_lite.device import Measurement, Settings
 
-SETTINGS = Settings(threads=1, warmup=0, repeats=2)
+COUNTS = Counts(threads=1, warmup=0, repeats=2)
 OUTPUT = np.arange(12, dtype="int32").reshape(1, 3, 4)
 
 
-class Scripted(Runtime):
+class Scripted(ProcessForm):
     """Answers a measurement with the next of `answers`: an error, or the output that the runtime gives."""
 
-    key, title = "scripted", "Scripted"
-
     def __init__(self, answers, log, key="scripted"):
-        self.answers, self.log, self.key = list(answers), log, key
+        super().__init__(key, "Scripted")
+        self.__dict__.update(answers=list(answers), log=log)
 
-    def prepare(self, folder, slug):
-        self.log.append(("prepare", slug))
+    def of(self, folder, work):
+        bound = Scripted([], self.log, self.key)
+        bound.__dict__.update(answers=self.answers, work=work)
+        return bound
 
-    def measure(self, folder, slug, array, settings):
-        self.log.append((self.key, slug))
+    def prepare(self):
+        self.log.append(("prepare", self.work.name))
+
+    def measure(self, array, counts):
+        self.log.append((self.key, self.work.name))
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
-        return Measurement(3.0, 9.0, (10.0, 12.0), (answer,), "made up", "1.0", 1.0)
+        return RuntimeResult((answer,), 3.0, 9.0, (10.0, 12.0), "made up", "1.0", "cpu", 1.0, 100.0)
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ def pairs(systems, *runtimes):
 def test_everything_takes_its_turn_in_every_round(systems):
     log = []
     one, other = Scripted([OUTPUT] * 4, log, "one"), Scripted([OUTPUT] * 4, log, "other")
-    measure_all(pairs(systems, one, other), SETTINGS, rounds=2)
+    measure_all(pairs(systems, one, other), COUNTS, 2, Path())
     a, b = (system.slug for system in systems)
     turn = [("one", a), ("other", a), ("one", b), ("other", b)]
     assert [entry for entry in log if entry[0] != "prepare"] == turn * 2
@@ -66,14 +72,14 @@ def test_everything_takes_its_turn_in_every_round(systems):
 def test_a_failure_stays_where_it_is(systems):
     log = []
     runtime = Scripted([OUTPUT, ConversionError("cannot"), OUTPUT, OUTPUT], log)
-    measure_all(pairs(systems, runtime), SETTINGS, rounds=2)
+    measure_all(pairs(systems, runtime), COUNTS, 2, Path())
     assert systems[0].latencies["scripted"].valid
     assert systems[1].latencies["scripted"] == Failed("cannot", 6)
     assert len([entry for entry in log if entry[0] == "scripted"]) == 3  # not tried again
 
 
 def test_a_wrong_answer_is_not_valid(systems):
-    measure_all(pairs(systems, Scripted([OUTPUT, OUTPUT + 1], [])), SETTINGS, rounds=1)
+    measure_all(pairs(systems, Scripted([OUTPUT, OUTPUT + 1], [])), COUNTS, 1, Path())
     assert systems[0].latencies["scripted"].valid
     wrong = systems[1].latencies["scripted"]
     assert not wrong.valid and "0.0000% of the pixels" in wrong.invalid_reasons[0]
@@ -82,21 +88,21 @@ def test_a_wrong_answer_is_not_valid(systems):
 def test_what_was_not_prepared_is_left_alone(systems):
     systems[0].prepared = None
     log = []
-    measure_all(pairs(systems, Scripted([OUTPUT], log)), SETTINGS, rounds=1)
+    measure_all(pairs(systems, Scripted([OUTPUT], log)), COUNTS, 1, Path())
     assert {slug for _, slug in log} == {systems[1].slug} and systems[0].latencies == {}
 
 
 def test_an_interruption_leaves_the_rounds_before_it(systems):
     runtime = Scripted([OUTPUT, OUTPUT, OUTPUT, KeyboardInterrupt()], [])
     with pytest.raises(KeyboardInterrupt):
-        measure_all(pairs(systems, runtime), SETTINGS, rounds=2)
+        measure_all(pairs(systems, runtime), COUNTS, 2, Path())
     assert [len(system.latencies["scripted"].round_medians_ms) for system in systems] == [2, 1]
 
 
-def test_a_runtime_that_is_not_here(monkeypatch, tmp_path):
+def test_a_runtime_that_is_not_here(monkeypatch):
     from paddleseg_ext_runtime.errors import DeviceError
-    from paddleseg_ext_tools.commands.compare import _open_runtimes
+    from paddleseg_ext_tools.commands.compare import _runtimes
 
     monkeypatch.setattr(host.platform, "machine", lambda: "riscv64")
-    with pytest.raises(DeviceError, match=r"riscv64(.|\n)*--runtimes onnx paddle"):
-        _open_runtimes(SimpleNamespace(no_latency=False, runtimes=["lite"]), tmp_path)
+    with pytest.raises(DeviceError, match=r"riscv64(.|\n)*--runtimes onnxruntime paddle_inference"):
+        _runtimes(SimpleNamespace(no_latency=False, runtimes=["lite_fp32"]), COUNTS)

@@ -1,0 +1,63 @@
+"""How fast the exported systems are: every system in every form, in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from paddleseg_ext_runtime.command import wants_traceback
+from paddleseg_ext_runtime.log import get_logger
+from paddleseg_ext_runtime.progress import track
+from paddleseg_ext_runtime.runtimes import RuntimeResult
+from paddleseg_ext_tools.comparison.rows import Failed, System
+from paddleseg_ext_tools.lab.forms import Counts, ProcessForm
+from paddleseg_ext_tools.lab.rounds import Latency, compare_outputs, in_turns, summarise
+
+Pair = tuple[System, ProcessForm]
+
+
+def measure_all(pairs: Sequence[Pair], counts: Counts, rounds: int, work: Path) -> None:
+    """Fills `latencies` of each system that was prepared; what fails for one of them stops none of the others.
+
+    Converted models go to `work`. After an interruption the latencies hold the rounds that were measured before.
+    """
+    pairs = [
+        (system, form.of(system.prepared.folder, work / system.slug))
+        for system, form in pairs
+        if system.prepared is not None
+    ]
+    measured: dict[tuple[str, str], list[RuntimeResult]] = {}
+    for system, form in track(pairs, len(pairs), "converting"):
+        _attempt(system, form, form.prepare)
+    turns = in_turns(pairs, rounds)
+    try:
+        for system, form in track(turns, len(turns), "measuring"):
+            if form.key not in system.latencies:
+                _attempt(system, form, lambda s=system, f=form: _one_round(s, f, counts, measured))
+    finally:  # what an interruption left is kept
+        for system, form in pairs:
+            found = measured.get((system.slug, form.key))
+            if found and form.key not in system.latencies:
+                system.latencies[form.key] = _latency(system, found, counts.threads)
+
+
+def _attempt(system: System, form: ProcessForm, step: Callable[[], None]) -> None:
+    try:
+        step()
+    except Exception as error:  # what one system does to a runtime is no reason to lose the others' figures
+        system.latencies[form.key] = failed = Failed.by(error)
+        said = (system.slug, form.title, failed.message)
+        get_logger().error("%s, %s: %s", *said, exc_info=wants_traceback(error))
+
+
+def _one_round(
+    system: System, form: ProcessForm, counts: Counts, measured: dict[tuple[str, str], list[RuntimeResult]]
+) -> None:
+    measured.setdefault((system.slug, form.key), []).append(form.measure(system.prepared.array, counts))
+
+
+def _latency(system: System, measured: Sequence[RuntimeResult], threads: int) -> Latency:
+    prepared = system.prepared
+    agreement = compare_outputs(measured[-1].outputs, prepared.output)
+    place = {"name": system.slug, "folder": prepared.folder, "shape": prepared.array.shape, "threads": threads}
+    return summarise(measured, agreement, **place)
