@@ -1,5 +1,6 @@
 """The recipes of CONTRIBUTING.md, followed in a copy of the tree: the files they name are all that is needed."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "configs/pp_mobileseg/pp_mobileseg_tiny_scenes_demo.yml"
-PARTS = ("paddleseg_ext", "paddleseg_ext_runtime", "paddleseg_ext_tools", "tools", "configs")
+PARTS = ("paddleseg_ext", "paddleseg_ext_runtime", "paddleseg_ext_tools", "tools", "configs", "deploy/lite")
 
 MODEL = """
 from paddle import Tensor, nn
@@ -71,6 +72,16 @@ class ToyScores(OutputOp):
 
 
 """
+RUNTIME = """
+class ToyRuntime(OnnxRuntime):
+    engine = "toy"
+
+    def load(self) -> None:
+        super().load()
+        self.version = "toy 1"
+
+
+"""
 
 
 def append(path, text):
@@ -99,15 +110,19 @@ def tree(tmp_path_factory):
     insert(library / "models" / "output_ops.py", "OUTPUT_OPS: dict", OUTPUT_OP.lstrip())
     insert(library / "models" / "output_ops.py", "Decoder)\n}", "ToyScores, ")
     insert(root / "paddleseg_ext_runtime" / "output_ops.py", '    "decoder":', '    "toy": "sigmoid scores",\n')
+    insert(root / "paddleseg_ext_runtime" / "run_model.py", "KINDS = {", RUNTIME.lstrip())
+    insert(root / "paddleseg_ext_runtime" / "run_model.py", '    "mnn": Mnn', '    "toy": ToyRuntime,\n')
+    form = '    OnnxForm("toy", "Toy", runtime="toy"),\n'
+    insert(root / "paddleseg_ext_tools" / "lab" / "forms.py", '    MnnForm("mnn", "MNN"),', form)
     return root
 
 
-def run(tree, *command):
+def run(tree, *command, codes=(0,)):
     done = subprocess.run(
         [sys.executable, *map(str, command)], cwd=tree, capture_output=True, text=True, timeout=280,
-        env={**os.environ, "PYTHONPATH": str(tree)},
+        env={**os.environ, "PYTHONPATH": f"{tree}:{tree}/deploy/lite"},
     )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert done.returncode in codes, f"{done.stdout}\n{done.stderr}"
 
 
 def test_a_toy_model_loss_transform_and_output_op_work(tree, scenes, tmp_path):
@@ -127,3 +142,14 @@ def test_a_toy_model_loss_transform_and_output_op_work(tree, scenes, tmp_path):
         "--input_shape", 1, 3, 64, 96, "--output_op", "toy")  # fmt: skip
     deploy = yaml.safe_load((tmp_path / "model" / "deploy.yaml").read_text())
     assert "toy" in str(deploy)
+
+
+def test_a_toy_runtime_is_measured_and_compared(tree, tmp_path):
+    """Exit code 7 says that a latency is not valid, as on a busy machine."""
+    size = ("--input_shape", 1, 3, 64, 96)
+    counts = ("--images", 0, "--warmup", 0, "--repeats", 2, "--rounds", 1)
+    run(tree, "tools/benchmark_export.py", "--config", CONFIG, "--formats", "toy", *size, *counts,
+        "--save_dir", tmp_path, codes=(0, 7))  # fmt: skip
+    row = json.loads((tmp_path / "benchmark_export.json").read_text())["rows"][1]
+    assert row["key"] == "toy" and row["error"] is None and row["equal"] >= 0.999
+    assert row["timing"]["runtime_version"] == "toy 1" and len(row["timing"]["series_ms"]) == 2
