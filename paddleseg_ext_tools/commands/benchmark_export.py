@@ -10,8 +10,6 @@ Exit codes: 0 all rows have their figures, all valid · 2 usage or config · 4 d
 failed or disagrees with the network · 7 a latency is not valid · 130 interrupted.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from pathlib import Path

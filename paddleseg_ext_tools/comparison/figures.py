@@ -1,7 +1,5 @@
 """The pictures of the comparison: latency against mIoU, and where each model's time goes. Inline SVG, as the demo's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The table of tools/benchmark_export.py as markdown, CSV and JSON."""
 
-from __future__ import annotations
-
 import argparse
 import csv
 import dataclasses

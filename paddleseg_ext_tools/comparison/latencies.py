@@ -1,7 +1,5 @@
 """How fast the exported systems are: every system in every form, in turns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

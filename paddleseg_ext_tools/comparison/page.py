@@ -1,7 +1,5 @@
 """The comparison as one HTML file that needs neither network nor other files."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Reads results that `deploy/lite/benchmark.py` measured on another device, and attaches them to their rows."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

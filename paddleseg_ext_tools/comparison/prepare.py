@@ -3,8 +3,6 @@
 Without a checkpoint the weights are made for timing (`lab.probe`); they say nothing about accuracy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reader of `configs/published.yml`: what authors published about each config, and their comparisons row by row."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The comparison as text: markdown, CSV, and JSON with every single run."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

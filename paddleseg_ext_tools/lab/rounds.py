@@ -5,8 +5,6 @@ a change of the machine's speed affects all of them alike. The statistics and th
 for every runtime.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Reading the config and checking what can be checked in it comes first; the model is built when it is first needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
