@@ -4,8 +4,6 @@ uvicorn itself waits for ever for the header of a new connection, for the rest o
 read its answer.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 
@@ -20,12 +18,7 @@ _LINGER_BYTES, _LINGER_S = 4, 2.0
 
 def guarded(limits: Limits) -> type[H11Protocol]:
     """The connection class of one server, for uvicorn's argument `http`."""
-
-    class Connection(GuardedConnection):
-        """A connection with these limits."""
-
-    Connection.limits = limits
-    return Connection
+    return type("Connection", (GuardedConnection,), {"limits": limits})
 
 
 class GuardedConnection(H11Protocol):
