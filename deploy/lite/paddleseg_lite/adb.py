@@ -60,7 +60,7 @@ class Adb:
 
     def __init__(self, program: str) -> None:
         self.program = program
-        self.serial: str | None = None
+        self.serial = ""
 
     def start(self, deadline: Deadline) -> str:
         """Start adb's server, which keeps running after this process, and return adb's version."""
@@ -94,8 +94,9 @@ class Adb:
                 return
             # For a moment after adb starts or the cable is plugged in, the state is `offline` or `authorizing`.
             settling = bool(found) and all(one.state in ("offline", "authorizing", "connecting") for one in found)
-            if not settling or deadline.seconds_left() < 1 or not _sleep(0.5, deadline):
+            if not settling or deadline.seconds_left() < 1:
                 raise _not_one(asked, found, listed)
+            time.sleep(0.5)
 
     def shell(self, script: str, deadline: Deadline) -> Finished:
         """Run `script` in the phone's shell; on phones older than Android 7 stdout contains stderr.
@@ -106,7 +107,7 @@ class Adb:
         """
         nonce = f"__rc_{secrets.token_hex(8)}"
         wrapped = f"( {script}\n); r=$?; echo; echo {nonce} $r"
-        finished = self._call(["-s", self._chosen(), "shell", wrapped], deadline)
+        finished = self._call(["-s", self.serial, "shell", wrapped], deadline)
         stdout = finished.stdout.replace("\r\n", "\n")
         if finished.timed_out:
             raise errors.DeviceTimeout(
@@ -125,7 +126,7 @@ class Adb:
         Raises:
             DeviceError: the subclass that fits adb's message.
         """
-        finished = self._call(["-s", self._chosen(), direction, source, target], deadline)
+        finished = self._call(["-s", self.serial, direction, source, target], deadline)
         if finished.timed_out:
             raise errors.DeviceTimeout(
                 f"{self.serial}: {direction} of {source} not done in time", hint="a larger --timeout"
@@ -150,11 +151,6 @@ class Adb:
         reason = f": {_shorten(message)}" if message else ""
         return errors.DeviceLost(f"{self.serial}: the connection broke {when}{reason}", hint=_CABLE)
 
-    def _chosen(self) -> str:
-        if not self.serial:
-            raise RuntimeError("no phone is chosen yet")
-        return self.serial
-
     def _call(self, arguments: list[str], deadline: Deadline) -> Finished:
         moves = arguments[2:3] and arguments[2] in ("shell", "push", "pull")
         try:
@@ -177,11 +173,6 @@ _ERRORS = (  # pattern in adb's output, error, hint
 
 def _shorten(text: str) -> str:
     return text if len(text) <= 300 else "… " + text[-300:]
-
-
-def _sleep(seconds: float, deadline: Deadline) -> bool:
-    time.sleep(min(seconds, deadline.seconds_left()))
-    return not deadline.passed()
 
 
 def _not_one(asked: str | None, found: list[Listed], listed: list[Listed]) -> errors.DeviceError:

@@ -107,7 +107,8 @@ class BenchmarkBin(Runner):
     def _model_flags(self, case: Case, nb_file: Path | None, deadline: Deadline) -> list[str]:
         if nb_file is not None:
             return [f"--optimized_model_file={self.device.push(nb_file, deadline)}"]
-        folder = f"{_safe(case.model_name)}-{case.content_hash()[:12]}"
+        name = re.sub(r"[^\w.-]", "_", case.model_name)
+        folder = f"{name}-{case.content_hash()[:12]}"
         model = self.device.push(case.model_file, deadline, f"{folder}/model.pdmodel")
         params = self.device.push(case.param_file, deadline, f"{folder}/model.pdiparams")
         # If benchmark_bin converts, it writes its .nb file under this name, and deletes an older file first.
@@ -224,7 +225,3 @@ def _crash(name: str, finished: Finished, text: str) -> errors.LiteError:
     reason = unsupported[0].strip() if unsupported else last_words(finished.stderr or finished.stdout)
     hint = "convert here with --optimize host to see what opt says, and use an opt of benchmark_bin's version"
     return errors.RunnerFailed(f"{name}: benchmark_bin failed ({finished.cause()}): {reason[:300]}", hint=hint)
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name)

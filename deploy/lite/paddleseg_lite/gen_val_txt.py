@@ -25,10 +25,9 @@ import numpy as np
 from paddleseg_lite.deploy_yaml import read_deploy
 from paddleseg_lite.errors import DataError, LiteError, UsageError
 from paddleseg_lite.result import write_atomically
+from paddleseg_lite.tensors import Tensor, to_text
 
 DEFAULT_NORM = (0.5,)  # what PaddleSeg's Normalize takes when a config names neither mean nor std
-
-
 RESIZING = ("Resize", "ResizeByLong", "ResizeByShort", "LimitLong")
 Size = tuple  # (height, width)
 
@@ -139,9 +138,8 @@ def _scaled(size: Size, scale: float) -> Size:
 
 
 def write_tensor(tensor: np.ndarray, path: Path) -> None:
-    """Nine digits a number, so that float32 survives the way through text; one image row a line."""
-    rows = tensor.reshape(-1, tensor.shape[-1])
-    write_atomically(path, "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in rows.tolist()))
+    """See `tensors.to_text`."""
+    write_atomically(path, to_text(Tensor.of(tensor)))
 
 
 def read_recipe(deploy_yaml: Path) -> Recipe:

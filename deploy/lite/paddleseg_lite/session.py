@@ -220,12 +220,7 @@ class Session:
                 gate = deadline.pause(self._wait_until_cool)
                 before = self.device.state(deadline)
                 measured = self.runner.measure_case(
-                    prepared.case,
-                    prepared.nb_file,
-                    prepared.input_file,
-                    prepared.tensor,
-                    prepared.settings,
-                    deadline,
+                    prepared.case, prepared.nb_file, prepared.input_file, prepared.tensor, prepared.settings, deadline
                 )
                 return Round(measured, before, self.device.state(deadline), gate)
             except TransientError as error:
