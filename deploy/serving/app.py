@@ -228,32 +228,24 @@ def make_app(service: Service) -> ASGIApp:
             Route(path + "/ready", service.model_ready),
             Route(path + "/infer", service.infer, methods=["POST"]),
         ]
-    handlers = {Refusal: _refused, HTTPException: _not_routed, ClientDisconnect: _gone, Exception: _defect}
+    handlers = {HTTPException: _refused, ClientDisconnect: _gone, Exception: _defect}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return Recorder(app, service)
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": message}, status, headers)
-
-
-async def _refused(_: Request, error: Refusal) -> Response:
-    return _error(error.status, str(error), error.headers)
-
-
-async def _not_routed(_: Request, error: HTTPException) -> Response:
-    return _error(error.status_code, error.detail, error.headers)
+async def _refused(_: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 async def _gone(_: Request, __: ClientDisconnect) -> Response:
     return Response(status_code=_CLOSED_BY_CLIENT)
 
 
-async def _defect(_: Request, error: Exception) -> Response:
+async def _defect(request: Request, error: Exception) -> Response:
     if isinstance(error, MemoryError):
-        return _error(503, "the memory did not suffice", Refusal(503, "").headers)
-    return _error(500, "an error of the server's; its log has a line about it")
+        return await _refused(request, Refusal(503, "the memory did not suffice"))
+    return await _refused(request, Refusal(500, "an error of the server's; its log has a line about it"))
 
 
 class Recorder:

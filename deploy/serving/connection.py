@@ -119,10 +119,10 @@ class GuardedConnection(H11Protocol):
 
     def _say_and_close(self, refusal: Refusal) -> None:
         """Writes an answer without h11, whose state may not allow one."""
-        body = json.dumps({"error": str(refusal)}).encode()
-        phrase = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}[refusal.status]
+        body = json.dumps({"error": refusal.detail}).encode()
+        phrase = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}[refusal.status_code]
         headers = {"Content-Type": "application/json", "Content-Length": len(body), "Connection": "close"}
-        lines = [f"HTTP/1.1 {refusal.status} {phrase}"]
+        lines = [f"HTTP/1.1 {refusal.status_code} {phrase}"]
         lines += [f"{name}: {value}" for name, value in {**headers, **refusal.headers}.items()]
         self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         self.transport.close()

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 _PIECE = 1 << 20
@@ -12,17 +13,12 @@ _PIECE = 1 << 20
 _ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-class Refusal(Exception):
+class Refusal(HTTPException):
     """A request that is answered with an error: its status, and one sentence for the client."""
 
     def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Tells a client that was refused for lack of room when to try again."""
-        return {"Retry-After": "1"} if self.status == 503 else {}
+        # A client that is refused for lack of room is told when to try again.
+        super().__init__(status, message, {"Retry-After": "1"} if status == 503 else {})
 
 
 @dataclass(frozen=True)

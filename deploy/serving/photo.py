@@ -116,7 +116,7 @@ def serve(pipe: Connection, folder: str, max_pixels: int, max_elements: int) -> 
             try:
                 reply, answer = desk.answer(request, raw)
             except Refusal as error:
-                reply, answer = {"status": error.status, "error": str(error)}, b""
+                reply, answer = {"status": error.status_code, "error": error.detail}, b""
             except MemoryError:
                 reply, answer = {"status": 503, "error": "the memory did not suffice for this picture"}, b""
             except Exception as error:  # raised by a library for unchecked bytes

@@ -179,7 +179,7 @@ def try_out(pool: Pool, config: DeployConfig) -> tuple[np.ndarray, np.ndarray]:
     try:
         return tensor, pool.submit(work, time.monotonic() + _LOAD_S).result()
     except Refusal as error:
-        raise ConversionError(f"the model cannot be served: {error}") from error
+        raise ConversionError(f"the model cannot be served: {error.detail}") from error
 
 
 def _prepared(worker: Worker, scene: bytes) -> np.ndarray | None:
@@ -189,7 +189,7 @@ def _prepared(worker: Worker, scene: bytes) -> np.ndarray | None:
     try:
         return worker.prepare(scene)
     except Refusal as error:
-        if error.status == 503:
+        if error.status_code == 503:
             raise
         return None
 
