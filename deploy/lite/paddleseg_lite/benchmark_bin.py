@@ -43,17 +43,10 @@ class BenchmarkBin(Runner):
     name = "benchmark_bin"
 
     def __init__(self, device: Device, program: Path) -> None:
-        """Raises DataError if `program` cannot be read."""
-        try:
-            self._content = program.read_bytes()
-            libraries = sorted(program.absolute().parent.glob("*.so"))
-            shared = b"".join(library.read_bytes() for library in libraries)
-        except OSError as error:
-            raise errors.DataError(
-                f"{program}: {error.strerror}",
-                "Paddle-Lite's benchmark_bin for the phone",
-                "README.md says where it comes from; `host` in its place measures on this machine",
-            ) from error
+        """Raises OSError if `program` cannot be read."""
+        self._content = program.read_bytes()
+        libraries = sorted(program.absolute().parent.glob("*.so"))
+        shared = b"".join(library.read_bytes() for library in libraries)
         self.device, self._program, self._libraries = device, program, libraries
         self.fingerprint = hashlib.sha256(self._content + shared).hexdigest()
 

@@ -52,12 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe = _recipe(args)
         tensor = image_tensor(args.image, recipe)
         write_tensor(tensor, args.output)
-    except LiteError as error:
+    except (LiteError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return DataError.exit_code
+        return getattr(error, "exit_code", DataError.exit_code)
     print(f"{args.output}: {'x'.join(map(str, tensor.shape))} numbers{recipe.normalisation()}")
     return 0
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 _SECTION = re.compile(r"^=+ (?P<name>\w+) Info =+\s*$")
 _TIME = re.compile(r"^(?P<name>\w+)\s*= (?P<value>\S+)\s*$")
-_SMALLEST = 2.0**-149  # the float32 whose bits are the integer 1
-_LARGEST_DENORMAL = 2.0**-126
 
 
 @dataclass
@@ -58,9 +56,7 @@ def decode_label(value: float) -> float:
     The bits of a small integer n, read as a float, are the denormal n * 2**-149; what is no denormal is
     a true float and comes back unchanged.
     """
-    if 0 < abs(value) < _LARGEST_DENORMAL:
-        return value / _SMALLEST
-    return value
+    return value * 2.0**149 if abs(value) < 2.0**-126 else value
 
 
 def parse_log(text: str) -> list[LogEntry]:

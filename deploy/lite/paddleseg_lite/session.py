@@ -140,7 +140,7 @@ class Session:
         tensor = self._inputs.get(shape) or self._inputs.setdefault(shape, read_input(self.options.input_file, shape))
         nb_file, notes = case.nb_file, ()
         if nb_file is None and (self.options.optimize == "host" or case.precision == "int8"):
-            nb_file = self._convert(case, key)
+            nb_file = self._convert(case)
         made_by = nb_version(nb_file) if nb_file else None
         if made_by and isinstance(self.runner, BenchmarkBin) and not self.runner.carries(made_by):
             notes = (f"opt {made_by} made the model and benchmark_bin does not carry that version",)
@@ -171,7 +171,7 @@ class Session:
         asked += [self.device.identity, self.runner.name, self.runner.fingerprint]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
-    def _convert(self, case: Case, key: str) -> Path:
+    def _convert(self, case: Case) -> Path:
         opt = find_opt(self.options.opt)
         nb_file = self.options.json_dir / "nb" / f"{case.model_name}-{self.device.target}-{case.precision}.nb"
         mark = nb_file.with_suffix(".key")  # holds the model's hash; cases with other --threads share the file
