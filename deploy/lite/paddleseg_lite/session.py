@@ -59,8 +59,8 @@ class Options:
 class Session:
     """Runs cases on one device. `outcomes` maps each case's name to its Result or Failure."""
 
-    def __init__(self, device: Device, runner: Runner, options: Options, say: Callable[[str], None] = print) -> None:
-        self.device, self.runner, self.options, self.say = device, runner, options, say
+    def __init__(self, device: Device, runner: Runner, options: Options) -> None:
+        self.device, self.runner, self.options = device, runner, options
         self.store = Store(options.json_dir)
         self.outcomes: dict[str, Result | Failure] = {}
         self.base = device.state()
@@ -87,7 +87,7 @@ class Session:
         for number, prepared in self._order(ready):
             if prepared.name in self.outcomes:
                 continue
-            self.say(f"{prepared.name}: round {number + 1}")
+            print(f"{prepared.name}: round {number + 1}")
             self._attempt(prepared.case, prepared.name, lambda prepared=prepared: self._measure(prepared))
         return [self.outcomes[name] for name in self._names]
 
@@ -114,7 +114,7 @@ class Session:
             )
             self.store.set_aside(name, self._key(case))
             self._write()
-            self.say(f"{name}: FAILED ({error.kind}): {error}")
+            print(f"{name}: FAILED ({error.kind}): {error}")
             gone_s = min(_GONE_S, self.options.settings.timeout_s)
             if isinstance(error, TransientError) and not self.device.alive(gone_s):
                 raise
@@ -130,7 +130,7 @@ class Session:
         key = self._key(case)
         stored = self.store.result(name, key) if self.options.resume else None
         if stored:
-            self.say(f"{name}: measured before, kept")
+            print(f"{name}: measured before, kept")
             self.outcomes[name] = stored
             self._write()
             return None
@@ -144,7 +144,7 @@ class Session:
         made_by = nb_version(nb_file) if nb_file else None
         if made_by and isinstance(self.runner, BenchmarkBin) and not self.runner.carries(made_by):
             notes = (f"opt {made_by} made the model and benchmark_bin does not carry that version",)
-            self.say(f"{name}: mind: {notes[0]}; if it crashes, use an opt of its version or --optimize device")
+            print(f"{name}: mind: {notes[0]}; if it crashes, use an opt of its version or --optimize device")
         prepared = Prepared(
             case=case,
             name=name,
@@ -178,7 +178,7 @@ class Session:
         source = f"{case.content_hash()} {opt}"
         if nb_file.is_file() and mark.is_file() and mark.read_text() == source:
             return nb_file
-        self.say(f"{case.model_name}: opt for {self.device.target}, {case.precision}")
+        print(f"{case.model_name}: opt for {self.device.target}, {case.precision}")
         mark.unlink(missing_ok=True)
         timeout_s = self.options.settings.timeout_s
         convert(case.model_file, case.param_file, nb_file, self.device.target, opt, timeout_s, case.precision)
@@ -227,7 +227,7 @@ class Session:
                 wait = min(self.options.reconnect_s, deadline.seconds_left())
                 if attempt == TRIES or deadline.passed():
                     raise
-                self.say(f"{prepared.name}: {error.kind}: {error.got}; waiting for the device up to {wait:.0f} s")
+                print(f"{prepared.name}: {error.kind}: {error.got}; waiting for the device up to {wait:.0f} s")
                 if not self.device.alive(wait) or deadline.passed():
                     raise
         raise AssertionError("unreachable")
@@ -239,7 +239,7 @@ class Session:
             reason = not_ready(self.device.state(), self.base)
             if reason is None or end.passed():
                 return reason
-            self.say(f"waiting for the device to cool: {reason}")
+            print(f"waiting for the device to cool: {reason}")
             time.sleep(end.seconds_left(_GATE_STEP_S))
 
     def _write(self) -> None:
