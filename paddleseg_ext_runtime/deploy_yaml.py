@@ -71,9 +71,9 @@ class DeployConfig:
 
 def describe_labels(num_classes: int, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """`DeployConfig.labels` in PaddleSeg's colours; `class 7` for a class whose name is not known."""
-    known = list(names) if names is not None and len(names) == num_classes else None
+    if names is None or len(names) != num_classes:
+        names = [f"class {number}" for number in range(num_classes)]
     colors = [f"#{bytes(color).hex()}" for color in palette()[np.arange(num_classes) % 256]]
-    names = known or [f"class {number}" for number in range(num_classes)]
     return [{"name": name, "color": color} for name, color in zip(names, colors, strict=True)]
 
 

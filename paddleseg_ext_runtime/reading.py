@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from paddleseg_ext_runtime.errors import DataError
 
@@ -68,7 +68,7 @@ def read_label(
             if file.mode not in ("L", "P", "I", "I;16", "1"):
                 raise DataError(f"{path} has {file.mode} pixels; a label map has one channel of class numbers")
             label = np.asarray(file).astype("int64")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be decoded: {error}") from error
     first = 1 if zero_is_ignore else 0
     is_ignored = (label == ignore_index) | (zero_is_ignore & (label == 0))
@@ -123,12 +123,9 @@ def _check_header(path: str | Path, data: bytes, max_pixels: int) -> None:
 
 def _check_complete(path: str | Path, data: bytes) -> None:
     """A JPEG must have an end marker behind its scans, a PNG its end chunk."""
-    truncated = False
-    if data.startswith(_JPEG_START):
-        truncated = not _jpeg_ends(data)
-    elif data.startswith(_PNG_START):
-        truncated = data.rfind(_PNG_END) < 0
-    if truncated:
+    is_cut_jpeg = data.startswith(_JPEG_START) and not _jpeg_ends(data)
+    is_cut_png = data.startswith(_PNG_START) and _PNG_END not in data
+    if is_cut_jpeg or is_cut_png:
         raise DataError(f"{path} is truncated: it ends after {len(data)} bytes, before the end of the picture")
 
 

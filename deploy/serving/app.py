@@ -1,7 +1,5 @@
 """The routes: the Open Inference Protocol, `/predict` for photographs, the page, `/metrics`."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from limits import Budget, Limits, Refusal, read_body, until_gone
+from limits import Budget, Lease, Limits, Refusal, read_body, until_gone
 from metrics import CONTENT_TYPE, Metrics
 from photo import RESULTS
 from pool import Pool, Worker
@@ -122,10 +120,13 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         """A photograph in, its labels at the photograph's size out."""
-        result = _result(request)
+        result = request.query_params.get("result", "mask")
+        if result not in RESULTS:
+            raise Refusal(400, f"result must be one of {', '.join(RESULTS)}")
         self._check_open()
         if not self._takes_photos:
-            raise Refusal(400, f"this graph takes {self.model.input_shape[0]} images at once; use {_infer_path()}")
+            images = self.model.input_shape[0]
+            raise Refusal(400, f"this graph takes {images} images at once; use /v2/models/NAME/infer")
         body = await read_body(request, self.limits, request.scope["lease"])
         if not body:
             raise Refusal(400, "the body is empty; it must be a JPEG, PNG or WebP file")
@@ -197,17 +198,6 @@ class Service:
         return content, media_type, times
 
 
-def _result(request: Request) -> str:
-    result = request.query_params.get("result", "mask")
-    if result not in RESULTS:
-        raise Refusal(400, f"result must be one of {', '.join(RESULTS)}")
-    return result
-
-
-def _infer_path(name: str = "NAME") -> str:
-    return f"/v2/models/{name}/infer"
-
-
 def _page(model: ModelInfo, limits: Limits) -> tuple[bytes, str]:
     """The page, and the content security policy that allows only its own style and script."""
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
@@ -238,32 +228,24 @@ def make_app(service: Service) -> ASGIApp:
             Route(path + "/ready", service.model_ready),
             Route(path + "/infer", service.infer, methods=["POST"]),
         ]
-    handlers = {Refusal: _refused, HTTPException: _not_routed, ClientDisconnect: _gone, Exception: _defect}
+    handlers = {HTTPException: _refused, ClientDisconnect: _gone, Exception: _defect}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return Recorder(app, service)
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": message}, status, headers)
-
-
-async def _refused(_: Request, error: Refusal) -> Response:
-    return _error(error.status, str(error), error.headers)
-
-
-async def _not_routed(_: Request, error: HTTPException) -> Response:
-    return _error(error.status_code, error.detail, error.headers)
+async def _refused(_: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 async def _gone(_: Request, __: ClientDisconnect) -> Response:
     return Response(status_code=_CLOSED_BY_CLIENT)
 
 
-async def _defect(_: Request, error: Exception) -> Response:
+async def _defect(request: Request, error: Exception) -> Response:
     if isinstance(error, MemoryError):
-        return _error(503, "the memory did not suffice", Refusal(503, "").headers)
-    return _error(500, "an error of the server's; its log has a line about it")
+        return await _refused(request, Refusal(503, "the memory did not suffice"))
+    return await _refused(request, Refusal(500, "an error of the server's; its log has a line about it"))
 
 
 class Recorder:
@@ -275,7 +257,7 @@ class Recorder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
         service, start, status = self._service, time.perf_counter(), _CLOSED_BY_CLIENT
-        scope["lease"] = service.budget.lease()
+        scope["lease"] = Lease(service.budget)
 
         async def watched(message: Message) -> None:
             nonlocal status

@@ -4,8 +4,6 @@ uvicorn itself waits for ever for the header of a new connection, for the rest o
 read its answer.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 
@@ -20,12 +18,7 @@ _LINGER_BYTES, _LINGER_S = 4, 2.0
 
 def guarded(limits: Limits) -> type[H11Protocol]:
     """The connection class of one server, for uvicorn's argument `http`."""
-
-    class Connection(GuardedConnection):
-        """A connection with these limits."""
-
-    Connection.limits = limits
-    return Connection
+    return type("Connection", (GuardedConnection,), {"limits": limits})
 
 
 class GuardedConnection(H11Protocol):
@@ -126,10 +119,10 @@ class GuardedConnection(H11Protocol):
 
     def _say_and_close(self, refusal: Refusal) -> None:
         """Writes an answer without h11, whose state may not allow one."""
-        body = json.dumps({"error": str(refusal)}).encode()
-        phrase = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}[refusal.status]
+        body = json.dumps({"error": refusal.detail}).encode()
+        phrase = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}[refusal.status_code]
         headers = {"Content-Type": "application/json", "Content-Length": len(body), "Connection": "close"}
-        lines = [f"HTTP/1.1 {refusal.status} {phrase}"]
+        lines = [f"HTTP/1.1 {refusal.status_code} {phrase}"]
         lines += [f"{name}: {value}" for name, value in {**headers, **refusal.headers}.items()]
         self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         self.transport.close()

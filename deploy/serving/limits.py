@@ -1,31 +1,24 @@
 """The limits of a request, the memory that all requests share, and the reading of bodies within both."""
 
-from __future__ import annotations
-
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-RETRY_AFTER_S = 1
 _PIECE = 1 << 20
 # zlib's `wbits` by Content-Encoding.
 _ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-class Refusal(Exception):
+class Refusal(HTTPException):
     """A request that is answered with an error: its status, and one sentence for the client."""
 
     def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Tells a client that was refused for lack of room when to try again."""
-        return {"Retry-After": str(RETRY_AFTER_S)} if self.status == 503 else {}
+        # A client that is refused for lack of room is told when to try again.
+        super().__init__(status, message, {"Retry-After": "1"} if status == 503 else {})
 
 
 @dataclass(frozen=True)
@@ -46,25 +39,11 @@ class Limits:
     request_s: float = 30.0  # waiting and computing
 
 
+@dataclass
 class Budget:
-    """The bytes that bodies and answers may take up together. Belongs to the event loop's thread."""
+    """The free bytes of those that bodies and answers may take up together. Belongs to the event loop's thread."""
 
-    def __init__(self, total: int):
-        self._free = total
-
-    def lease(self) -> Lease:
-        """A new, empty account of one request."""
-        return Lease(self)
-
-    def take(self, count: int) -> None:
-        """Takes `count` bytes. Raises Refusal (503) if fewer are free."""
-        if count > self._free:
-            raise Refusal(503, "the server holds as many requests as its memory allows")
-        self._free -= count
-
-    def give_back(self, count: int) -> None:
-        """Returns bytes that `take` took."""
-        self._free += count
+    free: int
 
 
 class Lease:
@@ -75,12 +54,14 @@ class Lease:
 
     def grow(self, count: int) -> None:
         """Takes `count` more bytes. Raises Refusal (503) if fewer are free."""
-        self._budget.take(count)
+        if count > self._budget.free:
+            raise Refusal(503, "the server holds as many requests as its memory allows")
+        self._budget.free -= count
         self._taken += count
 
     def release(self) -> None:
         """Gives all bytes back."""
-        self._budget.give_back(self._taken)
+        self._budget.free += self._taken
         self._taken = 0
 
 

@@ -5,8 +5,6 @@ server's side. Each process is forked from one that has already imported the lib
 that it starts at once. Messages are JSON and raw bytes, never pickles.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json
@@ -15,12 +13,18 @@ import os
 import re
 import signal
 import threading
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+import cv2
 import numpy as np
 from limits import Refusal
+
+from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+from paddleseg_ext_runtime.errors import ConversionError, DataError
+from paddleseg_ext_runtime.image_pipeline import TooLargeError
+from paddleseg_ext_runtime.label_map import encode_labels, overlay
+from paddleseg_ext_runtime.reading import TooManyPixelsError, decode_image
 
 WITH_MASK = "json_mask"
 RESULTS = ("mask", "overlay", "json", WITH_MASK)
@@ -102,8 +106,6 @@ class PhotoProcess:
 
 def serve(pipe: Connection, folder: str, max_pixels: int, max_elements: int) -> None:
     """The process's main function: answers requests until the server closes the pipe."""
-    import cv2
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the server closes this process
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print many warnings, so clients could fill the log
     cv2.setNumThreads(1)
@@ -114,7 +116,7 @@ def serve(pipe: Connection, folder: str, max_pixels: int, max_elements: int) -> 
             try:
                 reply, answer = desk.answer(request, raw)
             except Refusal as error:
-                reply, answer = {"status": error.status, "error": str(error)}, b""
+                reply, answer = {"status": error.status_code, "error": error.detail}, b""
             except MemoryError:
                 reply, answer = {"status": 503, "error": "the memory did not suffice for this picture"}, b""
             except Exception as error:  # raised by a library for unchecked bytes
@@ -124,20 +126,13 @@ def serve(pipe: Connection, folder: str, max_pixels: int, max_elements: int) -> 
             pipe.send_bytes(answer)
 
 
-@dataclass
 class Desk:
     """Does the work of the process, one photograph at a time."""
 
-    folder: str
-    max_pixels: int
-    max_elements: int
-    _image: np.ndarray | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
-
-        self._config = read_deploy_yaml(self.folder)
-        self._pipeline, self._colors = self._config.pipeline(self.max_elements), self._config.colors()
+    def __init__(self, folder: str, max_pixels: int, max_elements: int):
+        self._config, self._max_pixels = read_deploy_yaml(folder), max_pixels
+        self._pipeline, self._colors = self._config.pipeline(max_elements), self._config.colors()
+        self._image: np.ndarray | None = None
 
     def answer(self, request: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
         """The reply and its raw bytes. Raises Refusal, or any exception of a library that cannot use the picture."""
@@ -152,14 +147,10 @@ class Desk:
         return {}, b""
 
     def _prepare(self, data: bytes) -> np.ndarray:
-        from paddleseg_ext_runtime.errors import DataError
-        from paddleseg_ext_runtime.image_pipeline import TooLargeError
-        from paddleseg_ext_runtime.reading import TooManyPixelsError, decode_image
-
         if not _STARTS.match(data):
             raise Refusal(415, "the body is no picture: send a JPEG, PNG or WebP file as it is")
         try:
-            self._image = decode_image(data, "the picture", self._config.channels, self.max_pixels)
+            self._image = decode_image(data, "the picture", self._config.channels, self._max_pixels)
             tensor, self._steps = self._pipeline.prepare(self._image)  # raises TooLargeError
         except (TooManyPixelsError, TooLargeError) as error:
             raise Refusal(413, str(error)) from error
@@ -169,10 +160,6 @@ class Desk:
         return tensor
 
     def _finish(self, output: np.ndarray, result: str) -> tuple[bytes, str]:
-        import cv2
-
-        from paddleseg_ext_runtime.label_map import overlay
-
         labels = self._pipeline.restore(output, self._input_size, self._steps)
         if result == "mask":
             return self._mask(labels), "image/png"
@@ -184,9 +171,6 @@ class Desk:
         return json.dumps(about).encode(), "application/json"
 
     def _mask(self, labels: np.ndarray) -> bytes:
-        from paddleseg_ext_runtime.errors import ConversionError
-        from paddleseg_ext_runtime.label_map import encode_labels
-
         try:
             return encode_labels(labels, self._colors)
         except ConversionError as error:

@@ -1,7 +1,5 @@
 """The workers, each a thread with its own processes, and the limited queue of requests that wait for them."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time
@@ -85,7 +83,7 @@ class Pool:
     """
 
     def __init__(self, start: Callable[[], Worker], count: int, queue_length: int):
-        self.count, self._start, self._most = count, start, count + queue_length
+        self._start, self._most = start, count + queue_length
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._unfinished, self._is_closing, self.restarts = 0, False, 0
@@ -131,28 +129,19 @@ class Pool:
 
     def stop(self) -> None:
         """Refuses new requests and cancels waiting ones; each worker ends after its current request or start."""
-        for job in self._take_all():
+        with self._changed:
+            self._is_closing = True
+            waiting = list(self._jobs)
+            self._jobs.clear()
+            self._changed.notify_all()
+        for job in waiting:
             job.future.cancel()
-
-    def close(self) -> None:
-        """Stops the pool and waits for the workers."""
-        self.stop()
-        for thread in self._threads:
-            thread.join()
 
     def kill(self) -> None:
         """Kills all processes at once; running requests fail, and waiting requests are cancelled."""
         self.stop()
         for worker in filter(None, self._workers):
             worker.kill()
-
-    def _take_all(self) -> list[_Job]:
-        """Refuses new requests; removes the waiting ones from the queue and returns them."""
-        with self._changed:
-            self._is_closing = True
-            waiting = [self._jobs.popleft() for _ in range(len(self._jobs))]
-            self._changed.notify_all()
-        return waiting
 
     def _count_down(self, job: _Job) -> None:
         with self._changed:

@@ -3,8 +3,6 @@
 https://github.com/kserve/open-inference-protocol; the binary extension is Triton's `binary_tensor_data`.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Runs the server: listens, handles signals, finishes running requests, and logs errors without tracebacks."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ctypes

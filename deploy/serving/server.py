@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,8 +161,6 @@ def load(args: argparse.Namespace, config: DeployConfig, folder: Path, limits: L
 
 def try_out(pool: Pool, config: DeployConfig) -> tuple[np.ndarray, np.ndarray]:
     """A scene's tensor and what the model gives for it. Raises ConversionError for a model that cannot compute."""
-    import time
-
     from limits import Refusal
 
     from paddleseg_ext_runtime import verify
@@ -172,26 +171,20 @@ def try_out(pool: Pool, config: DeployConfig) -> tuple[np.ndarray, np.ndarray]:
 
     def work(worker: Worker) -> np.ndarray:
         output = worker.run(tensor)
-        if len(tensor) == 1 and (prepared := _prepared(worker, scene)) is not None:
+        if len(tensor) == 1:
+            try:
+                prepared = worker.prepare(scene)
+            except Refusal as error:
+                if error.status_code == 503:
+                    raise
+                return output  # limits or transforms refuse this picture; others may still be accepted
             worker.finish(worker.run(prepared)[0], "json")
         return output
 
     try:
         return tensor, pool.submit(work, time.monotonic() + _LOAD_S).result()
     except Refusal as error:
-        raise ConversionError(f"the model cannot be served: {error}") from error
-
-
-def _prepared(worker: Worker, scene: bytes) -> np.ndarray | None:
-    """The tensor of `scene`, or None if limits or transforms refuse this picture; others may still be accepted."""
-    from limits import Refusal
-
-    try:
-        return worker.prepare(scene)
-    except Refusal as error:
-        if error.status == 503:
-            raise
-        return None
+        raise ConversionError(f"the model cannot be served: {error.detail}") from error
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Reads JSON exactly as RFC 8259 defines it, from clients that may be hostile."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, NoReturn
 

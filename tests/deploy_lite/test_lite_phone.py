@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,10 +88,11 @@ def test_the_seeds_command_on_the_seeds_layout(plug, measure, exported, tmp_path
         titles = [line for line in block.splitlines() if line.startswith("=")]
         assert titles[:6] == [line for line in seed.splitlines() if line.startswith("=")]
     entries = parse_log(text)
-    assert [entry.model_name for entry in entries] == list(names) and all(entry.complete for entry in entries)
+    assert re.findall(r"-Model=(.*) Threads=1-", text) == list(names) and all(entry.complete for entry in entries)
     labels = np.load(exported / "tiny.npy")
     for entry, result in zip(entries, stored(tmp_path), strict=True):
-        assert entry.device_facts["Brand"] == "Loopback" and entry.device_facts["Android API Level"] == "28"
+        facts = entry.sections["Device"]
+        assert facts["Brand"] == "Loopback" and facts["Android API Level"] == "28"
         assert entry.output_mean == pytest.approx(labels.mean(), rel=1e-4)
         assert result.agreement == 1.0 and "Paddle-Lite on this machine" in result.agreement_note
         assert result.outputs[0].labels == np.unique(labels).size

@@ -124,14 +124,14 @@ def test_outputs_as_benchmark_bin_prints_them():
 )
 def test_what_a_failed_run_is_called(code, stderr, error):
     with pytest.raises(error) as caught:
-        check_run("m", Finished((), code, "", stderr), {})
+        check_run("m", Finished(code, "", stderr), {})
     assert type(caught.value) is error
 
 
 def test_what_adb_lists():
     adb = Adb("adb")
     lines = "List of devices attached\n* daemon started\n0123 unauthorized usb:1-1\nabc no permissions (udev); see x\n"
-    adb._call = lambda *_: Finished((), 0, lines, "")
+    adb._call = lambda *_: Finished(0, lines, "")
     listed = adb.devices(None)
     assert [(one.serial, one.state) for one in listed] == [("0123", "unauthorized"), ("abc", "no permissions")]
     assert isinstance(not_one("0123", listed[:1], listed), Unauthorized)

@@ -74,17 +74,14 @@ def test_the_published_log():
         "max": 271.217,
         "avg": 267.246,
     }
-    assert entry.device_facts == {
+    assert entry.sections["Device"] == {
         "Brand": "Xiaomi",
         "Device": "cepheus",
         "Model": "MI 9",
         "Android Version": "9",
         "Android API Level": "28",
     }
-    assert (entry.model_name, entry.threads) == ("MV3_4stage_AAMSx8_valid_0321", 1)
-    assert entry.model_file.endswith("valid_0321/model.pdmodel")
-    assert entry.param_file.endswith("valid_0321/model.pdiparams")
-    assert (entry.input_shape, entry.output_shape) == ((1, 3, 512, 512), (1, 512, 512))
+    assert (entry.sections["Model"]["input_shape"], entry.output_shape) == ("1,3,512,512", (1, 512, 512))
     assert entry.output_mean == pytest.approx(8.454, abs=1e-3)
     assert entry.output_std == pytest.approx(18.05, abs=1e-2)
     assert entry.sections["Runtime"]["benchmark_bin version"] == "e79b4b6"
@@ -111,22 +108,21 @@ def test_an_impossible_average_is_no_measurement(avg):
 def test_without_the_scripts_header_line():
     body = SEED_LOG.split("\n", 1)[1]
     first, second = parse_log(body + body)
-    assert first.model_name == "" and first.threads == 1
+    assert first.sections["Runtime"]["threads"] == "1"
     assert first.times_ms == second.times_ms and second.complete
 
 
 def test_our_own_report_reads_back():
     result = make_result()
-    failed, entry = parse_log(
-        failure_block(Failure("broken", 1, "opt failed", 6, "ConversionError")) + "\n" + text_block(result)
-    )
-    assert not failed.complete and failed.model_name == "broken"
-    assert (entry.model_name, entry.threads, entry.complete) == (result.model, 2, True)
+    failed = failure_block(Failure("broken", 1, "opt failed", 6, "ConversionError"))
+    (entry,) = parse_log(failed + "\n" + text_block(result))
+    assert "Model=broken Threads=1-" in failed and "Model=pp_mobileseg_tiny Threads=2-" in text_block(result)
+    assert entry.sections["Runtime"]["threads"] == "2" and entry.complete
     named = {"init": 12.346, "first": 9.5, "min": 1.0, "max": 4.0, "avg": 2.5}
     assert {key: entry.times_ms[key] for key in named} == named
     assert entry.times_ms["median"] == 2.5
-    assert entry.device_facts == result.device_facts
-    assert (entry.input_shape, entry.output_shape) == ((1, 3, 16, 24), (1, 16, 24))
+    assert entry.sections["Device"] == result.device_facts
+    assert (entry.sections["Model"]["input_shape"], entry.output_shape) == ("1,3,16,24", (1, 16, 24))
     assert (entry.output_mean, entry.output_std) == (8.25, 3.5)
     assert "init  = 12.346      \nfirst = 9.500       \n" in text_block(result)
 

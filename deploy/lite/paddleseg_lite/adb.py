@@ -16,19 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddleseg_lite.errors import (
-    BrokenTransfer,
-    DeviceError,
-    DeviceFull,
-    DeviceLost,
-    DeviceOffline,
-    DeviceReadOnly,
-    DeviceTimeout,
-    NoAdb,
-    NoDevice,
-    SeveralDevices,
-    Unauthorized,
-)
+from paddleseg_lite import errors
 from paddleseg_lite.process import Deadline, Finished, run_child
 
 _QUICK_S = 30.0  # for a command that moves no file
@@ -55,12 +43,12 @@ def find_adb(named: str | None = None) -> str:
         if program:
             found = shutil.which(program)
             if not found:
-                raise NoAdb(f"{origin} {program}: not a program that can be run")
+                raise errors.NoAdb(f"{origin} {program}: not a program that can be run")
             return found
     wheels = (Path(folder) / _WHEEL for folder in sys.path if folder)
     found = shutil.which("adb") or next((str(path) for path in wheels if os.access(path, os.X_OK)), None)
     if not found:
-        raise NoAdb(
+        raise errors.NoAdb(
             "adb is neither on PATH nor in the adbutils wheel",
             hint="apt-get install adb, Google's platform-tools, or pip install adbutils; or --adb PATH",
         )
@@ -72,7 +60,7 @@ class Adb:
 
     def __init__(self, program: str) -> None:
         self.program = program
-        self.serial: str | None = None
+        self.serial = ""
 
     def start(self, deadline: Deadline) -> str:
         """Start adb's server, which keeps running after this process, and return adb's version."""
@@ -81,7 +69,7 @@ class Adb:
         started = self._call(["start-server"], deadline)
         if version.returncode != 0 or started.returncode != 0:
             message = " ".join((version.stderr + started.stderr + started.stdout).split())
-            raise NoAdb(f"{self.program} does not start ({started.cause()}): {message[-300:]}")
+            raise errors.NoAdb(f"{self.program} does not start ({started.cause()}): {message[-300:]}")
         named = re.search(r"Version\s+(\S+)", version.stdout)
         return named[1] if named else "unknown"
 
@@ -106,8 +94,9 @@ class Adb:
                 return
             # For a moment after adb starts or the cable is plugged in, the state is `offline` or `authorizing`.
             settling = bool(found) and all(one.state in ("offline", "authorizing", "connecting") for one in found)
-            if not settling or deadline.seconds_left() < 1 or not _sleep(0.5, deadline):
+            if not settling or deadline.seconds_left() < 1:
                 raise _not_one(asked, found, listed)
+            time.sleep(0.5)
 
     def shell(self, script: str, deadline: Deadline) -> Finished:
         """Run `script` in the phone's shell; on phones older than Android 7 stdout contains stderr.
@@ -118,10 +107,10 @@ class Adb:
         """
         nonce = f"__rc_{secrets.token_hex(8)}"
         wrapped = f"( {script}\n); r=$?; echo; echo {nonce} $r"
-        finished = self._call(["-s", self._chosen(), "shell", wrapped], deadline)
+        finished = self._call(["-s", self.serial, "shell", wrapped], deadline)
         stdout = finished.stdout.replace("\r\n", "\n")
         if finished.timed_out:
-            raise DeviceTimeout(
+            raise errors.DeviceTimeout(
                 f"{self.serial}: no answer within {deadline.seconds:g} s",
                 hint="a larger --timeout, or look at the phone",
             )
@@ -129,7 +118,7 @@ class Adb:
         if not mark or not re.fullmatch(r"\d+\n*", rest):
             # Only stderr: stdout is the command's own output, not adb's.
             raise self.explain(finished, "while a command ran", finished.stderr)
-        return Finished(finished.command, int(rest), body, finished.stderr)
+        return Finished(int(rest), body, finished.stderr)
 
     def transfer(self, direction: str, source: str, target: str, deadline: Deadline) -> None:
         """`push` or `pull` one file. The caller must check that the whole file arrived.
@@ -137,9 +126,11 @@ class Adb:
         Raises:
             DeviceError: the subclass that fits adb's message.
         """
-        finished = self._call(["-s", self._chosen(), direction, source, target], deadline)
+        finished = self._call(["-s", self.serial, direction, source, target], deadline)
         if finished.timed_out:
-            raise DeviceTimeout(f"{self.serial}: {direction} of {source} not done in time", hint="a larger --timeout")
+            raise errors.DeviceTimeout(
+                f"{self.serial}: {direction} of {source} not done in time", hint="a larger --timeout"
+            )
         if finished.returncode != 0:
             words = finished.stderr + " " + finished.stdout[-2000:]
             raise self.explain(finished, f"during the {direction} of {source}", words)
@@ -151,37 +142,32 @@ class Adb:
             self._call(["disconnect", self.serial], deadline)
             self._call(["connect", self.serial], deadline)
 
-    def explain(self, finished: Finished, when: str, of_adb: str) -> DeviceError:
+    def explain(self, finished: Finished, when: str, of_adb: str) -> errors.DeviceError:
         """The error that fits adb's own output, `of_adb`."""
         message = " ".join((finished.stderr + " " + finished.stdout[-2000:]).split())
         for words, kind, hint in _ERRORS:
             if re.search(words, of_adb, re.IGNORECASE):
                 return kind(f"{self.serial}: {when}: {_shorten(message)}", hint=hint)
         reason = f": {_shorten(message)}" if message else ""
-        return DeviceLost(f"{self.serial}: the connection broke {when}{reason}", hint=_CABLE)
-
-    def _chosen(self) -> str:
-        if not self.serial:
-            raise RuntimeError("no phone is chosen yet")
-        return self.serial
+        return errors.DeviceLost(f"{self.serial}: the connection broke {when}{reason}", hint=_CABLE)
 
     def _call(self, arguments: list[str], deadline: Deadline) -> Finished:
         moves = arguments[2:3] and arguments[2] in ("shell", "push", "pull")
         try:
             return run_child([self.program, *arguments], deadline.seconds_left(None if moves else _QUICK_S))
         except OSError as error:
-            raise NoAdb(f"{self.program}: {error.strerror}") from error
+            raise errors.NoAdb(f"{self.program}: {error.strerror}") from error
 
 
 _CABLE = "look at the cable and the phone, then run again with --resume"
 _DIALOG = "unlock the phone and allow USB debugging for this computer in the dialog it shows"
 _ERRORS = (  # pattern in adb's output, error, hint
-    (r"no space left|ENOSPC", DeviceFull, "free some space on the phone, or another --remote_dir"),
-    (r"read-only file system|permission denied", DeviceReadOnly, "--remote_dir /data/local/tmp/..."),
-    (r"unauthorized|still authorizing", Unauthorized, _DIALOG),
-    (r"device offline|device still connecting", DeviceOffline, _CABLE),
-    (r"more than one device", SeveralDevices, "--serial SERIAL"),
-    (r"does not exist|no such file", BrokenTransfer, ""),
+    (r"no space left|ENOSPC", errors.DeviceFull, "free some space on the phone, or another --remote_dir"),
+    (r"read-only file system|permission denied", errors.DeviceReadOnly, "--remote_dir /data/local/tmp/..."),
+    (r"unauthorized|still authorizing", errors.Unauthorized, _DIALOG),
+    (r"device offline|device still connecting", errors.DeviceOffline, _CABLE),
+    (r"more than one device", errors.SeveralDevices, "--serial SERIAL"),
+    (r"does not exist|no such file", errors.BrokenTransfer, ""),
 )
 
 
@@ -189,31 +175,26 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 300 else "… " + text[-300:]
 
 
-def _sleep(seconds: float, deadline: Deadline) -> bool:
-    time.sleep(min(seconds, deadline.seconds_left()))
-    return not deadline.passed()
-
-
-def _not_one(asked: str | None, found: list[Listed], listed: list[Listed]) -> DeviceError:
+def _not_one(asked: str | None, found: list[Listed], listed: list[Listed]) -> errors.DeviceError:
     seen = ", ".join(f"{one.serial} ({one.state})" for one in listed) or "none"
     if not found and asked:
-        return NoDevice(f"adb sees no phone {asked}; it sees: {seen}", hint="adb devices, and --serial SERIAL")
+        return errors.NoDevice(f"adb sees no phone {asked}; it sees: {seen}", hint="adb devices, and --serial SERIAL")
     if not found:
-        return NoDevice(
+        return errors.NoDevice(
             "adb sees no phone", hint="plug it in, switch USB debugging on, allow this computer, try another cable"
         )
     if len(found) > 1:
-        return SeveralDevices(f"adb sees several phones: {seen}", hint="--serial SERIAL")
+        return errors.SeveralDevices(f"adb sees several phones: {seen}", hint="--serial SERIAL")
     one = found[0]
     if one.state in ("unauthorized", "authorizing"):
-        return Unauthorized(f"{one.serial} has not allowed this computer", hint=_DIALOG)
+        return errors.Unauthorized(f"{one.serial} has not allowed this computer", hint=_DIALOG)
     if one.state == "no permissions":
-        return NoDevice(
+        return errors.NoDevice(
             f"{one.serial}: no permission to use it ({one.details})",
             hint="apt-get install android-udev-rules; plug again",
         )
     if one.state == "offline":
-        return DeviceOffline(
+        return errors.DeviceOffline(
             f"{one.serial} is offline", hint="unplug, unlock the phone, plug in again; adb kill-server"
         )
-    return NoDevice(f"{one.serial} is in state `{one.state}`", "a phone that has started Android")
+    return errors.NoDevice(f"{one.serial} is in state `{one.state}`", "a phone that has started Android")

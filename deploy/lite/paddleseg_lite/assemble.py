@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,30 @@ from paddleseg_lite.judge import invalid_reasons, warnings
 from paddleseg_lite.plan import Case
 from paddleseg_lite.reference import Reference, compare
 from paddleseg_lite.result import Result, summarise
-from paddleseg_lite.runner import Runner
 from paddleseg_lite.store import Round, output_name
-from paddleseg_lite.tensors import describe_output
+from paddleseg_lite.tensors import Tensor, describe_output
 
 
 @dataclass(frozen=True)
-class Circumstances:
-    """Everything known about a case besides its rounds. `nb_file` is None if benchmark_bin converts the model."""
+class Prepared:
+    """A case ready to be measured, and its finished rounds. `nb_file` is None if benchmark_bin converts the model."""
 
     case: Case
     name: str
     key: str
     settings: Settings
     input_file: Path
+    tensor: Tensor
     nb_file: Path | None
     opt_version: str | None
     reference: Reference
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    rounds: list[Round]
 
 
-def assemble(known: Circumstances, rounds: Sequence[Round], device: Device, runner: Runner) -> Result:
-    """Combine the figures of all `rounds` and judge whether they are valid."""
-    case, measured = known.case, [one.measurement for one in rounds]
+def assemble(known: Prepared, device: Device) -> Result:
+    """Combine the figures of all rounds and judge whether they are valid."""
+    case, rounds, measured = known.case, known.rounds, [one.measurement for one in known.rounds]
     last = measured[-1]
     agreement = compare(last.outputs, known.reference, case.precision, last.output_statistics)
     reasons = invalid_reasons(case, rounds, agreement)
@@ -64,27 +64,22 @@ def assemble(known: Circumstances, rounds: Sequence[Round], device: Device, runn
         agreement_note=agreement.note,
         valid=not reasons,
         invalid_reasons=reasons,
-        warnings=known.notes + _notes(known, rounds) + warnings(case, rounds),
-        **_conditions(known, rounds, device),
+        warnings=known.notes + _notes(known) + warnings(case, rounds),
+        **_conditions(known, device),
     )
 
 
-def _conditions(known: Circumstances, rounds: Sequence[Round], device: Device) -> dict[str, Any]:
-    case, given = known.case, known.settings
+def _conditions(known: Prepared, device: Device) -> dict[str, Any]:
+    case, rounds, settings = known.case, known.rounds, asdict(known.settings)
+    settings.update(backend=known.settings.backend or device.target)
+    del settings["timeout_s"]
     used = [one.measurement.cpu_per_wall for one in rounds if one.measurement.cpu_per_wall is not None]
     program = case.nb_file is None
     converted_here = program and known.nb_file is not None
     return {
+        **settings,
         "device": device.name,
         "target": device.target,
-        "threads": case.threads,
-        "warmup": given.warmup,
-        "repeats": given.repeats,
-        "min_seconds": given.min_seconds,
-        "power_mode": given.power_mode,
-        "affinity": given.affinity,
-        "backend": given.backend or device.target,
-        "precision": case.precision,
         "cpu_per_wall": statistics.fmean(used) if used else None,
         "opt_version": known.opt_version,
         "optimized_on": "host" if converted_here else "device" if program else "before",
@@ -110,12 +105,13 @@ def _state_row(one: Round, number: int) -> dict[str, Any]:
     return row
 
 
-def _notes(known: Circumstances, rounds: Sequence[Round]) -> tuple[str, ...]:
+def _notes(known: Prepared) -> tuple[str, ...]:
     """Warnings: converter and runtime versions differ; fewer seconds measured than asked for.
 
     benchmark_bin prints a commit instead of a version, so `Session` has checked its version before.
     """
-    notes, last, asked_s = [], rounds[-1].measurement, known.settings.min_seconds
+    notes, rounds, asked_s = [], known.rounds, known.settings.min_seconds
+    last = rounds[-1].measurement
     if last.runtime == "paddlelite" and known.opt_version not in (None, last.runtime_version):
         notes.append(f"the model was made by opt {known.opt_version} and run by {last.runtime_version}")
     counted = sum(one.measurement.counted_s for one in rounds)

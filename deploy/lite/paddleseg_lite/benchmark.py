@@ -94,19 +94,20 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, on_host: bool) -> tuple[Device, Runner]:
+    program = Path(args.benchmark_bin)
     wheel = args.benchmark_bin in ("host", "-")
-    if on_host:
-        host = HostDevice()
-        return host, PaddleliteRunner(host) if wheel else BenchmarkBin(host, Path(args.benchmark_bin))
-    if not Path(args.benchmark_bin).is_file():
+    if not wheel and not program.is_file():
         raise DataError(
-            f"{args.benchmark_bin}: no such file",
+            f"{program}: no such file",
             "Paddle-Lite's benchmark_bin built for the phone (README.md says where it comes from)",
             "`host` in its place, which measures on this machine",
         )
+    if on_host:
+        host = HostDevice()
+        return host, PaddleliteRunner(host) if wheel else BenchmarkBin(host, program)
     adb = Adb(find_adb(args.adb))
     phone = AdbDevice(adb, serial=args.serial, remote_dir=args.remote_dir, timeout_s=args.timeout)
-    return phone, BenchmarkBin(phone, Path(args.benchmark_bin))
+    return phone, BenchmarkBin(phone, program)
 
 
 def exit_code(outcomes: Sequence[Result | Failure]) -> int:

@@ -14,34 +14,25 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from paddleseg_lite import errors
 from paddleseg_lite.device import Device, Measurement, Settings
-from paddleseg_lite.errors import (
-    BadOutput,
-    DataError,
-    DeviceError,
-    DeviceFull,
-    DeviceReadOnly,
-    LiteError,
-    MissingLibrary,
-    RunnerFailed,
-    WrongAbi,
-)
 from paddleseg_lite.parse import LogEntry, parse_log
 from paddleseg_lite.plan import Case
-from paddleseg_lite.process import Deadline, Finished
-from paddleseg_lite.runner import Runner, last_words
+from paddleseg_lite.process import Deadline, Finished, last_words
+from paddleseg_lite.runner import Runner
 from paddleseg_lite.tensors import Tensor, decode_printed, to_text
 
 _LARGEST_PULL = 64 * 1024 * 1024  # bytes of text; for a larger output only the printed statistics are compared
 _SYMPTOMS = (
-    (r"no space left", DeviceFull, "free some space on the phone"),
-    (r"read-only file system", DeviceReadOnly, "another --remote_dir"),
-    (r"CANNOT LINK|cannot open shared object|library \S+ not found", MissingLibrary,
+    (r"no space left", errors.DeviceFull, "free some space on the phone"),
+    (r"read-only file system", errors.DeviceReadOnly, "another --remote_dir"),
+    (r"CANNOT LINK|cannot open shared object|library \S+ not found", errors.MissingLibrary,
      "put the library beside benchmark_bin: every .so there is pushed with it"),
     (r"exec format error|wrong ELF class|not executable: \d+-bit ELF|has unexpected e_machine|cannot execute binary",
-     WrongAbi, "the benchmark_bin built for this phone's ABI"),
-    (r"permission denied|not permitted", DeviceReadOnly, "--remote_dir in /data/local/tmp, where programs may run"),
-    (r"'calib' is not supported|not support.*fp16", RunnerFailed,
+     errors.WrongAbi, "the benchmark_bin built for this phone's ABI"),
+    (r"permission denied|not permitted", errors.DeviceReadOnly,
+     "--remote_dir in /data/local/tmp, where programs may run"),
+    (r"'calib' is not supported|not support.*fp16", errors.RunnerFailed,
      "a benchmark_bin built with --with_arm82_fp16=ON and an opt of its version, or --optimize device"),
 )  # fmt: skip
 
@@ -52,17 +43,10 @@ class BenchmarkBin(Runner):
     name = "benchmark_bin"
 
     def __init__(self, device: Device, program: Path) -> None:
-        """Raises DataError if `program` cannot be read."""
-        try:
-            self._content = program.read_bytes()
-            libraries = sorted(program.absolute().parent.glob("*.so"))
-            shared = b"".join(library.read_bytes() for library in libraries)
-        except OSError as error:
-            raise DataError(
-                f"{program}: {error.strerror}",
-                "Paddle-Lite's benchmark_bin for the phone",
-                "README.md says where it comes from; `host` in its place measures on this machine",
-            ) from error
+        """Raises OSError if `program` cannot be read."""
+        self._content = program.read_bytes()
+        libraries = sorted(program.absolute().parent.glob("*.so"))
+        shared = b"".join(library.read_bytes() for library in libraries)
         self.device, self._program, self._libraries = device, program, libraries
         self.fingerprint = hashlib.sha256(self._content + shared).hexdigest()
 
@@ -98,7 +82,7 @@ class BenchmarkBin(Runner):
         cores = self.device.bound_cores(settings.power_mode, settings.affinity)
         if cores is not None and settings.threads > cores:
             where = f"--affinity {settings.affinity}" if settings.affinity else f"--power_mode {settings.power_mode}"
-            raise DeviceError(
+            raise errors.DeviceError(
                 f"{settings.threads} threads asked for; {where} gives them {cores} cores",
                 f"at most {cores} threads",
                 "--power_mode 2 takes all cores",
@@ -116,7 +100,8 @@ class BenchmarkBin(Runner):
     def _model_flags(self, case: Case, nb_file: Path | None, deadline: Deadline) -> list[str]:
         if nb_file is not None:
             return [f"--optimized_model_file={self.device.push(nb_file, deadline)}"]
-        folder = f"{_safe(case.model_name)}-{case.content_hash()[:12]}"
+        name = re.sub(r"[^\w.-]", "_", case.model_name)
+        folder = f"{name}-{case.content_hash()[:12]}"
         model = self.device.push(case.model_file, deadline, f"{folder}/model.pdmodel")
         params = self.device.push(case.param_file, deadline, f"{folder}/model.pdiparams")
         # If benchmark_bin converts, it writes its .nb file under this name, and deletes an older file first.
@@ -178,15 +163,17 @@ class BenchmarkBin(Runner):
             self.device.pull(output, local, deadline)
             try:
                 tensor = decode_printed(local.read_text(encoding="ascii", errors="replace"), case.output_dtype)
-            except DataError as error:
-                raise BadOutput(f"{case.model_name}: {error.got}") from error
+            except errors.DataError as error:
+                raise errors.BadOutput(f"{case.model_name}: {error.got}") from error
         shape = entry.output_shape or (count,)
         if len(tensor.values) != count or math.prod(shape) != count:
-            raise BadOutput(f"{case.model_name}: {len(tensor.values)} numbers in the output file, {count} printed")
+            raise errors.BadOutput(
+                f"{case.model_name}: {len(tensor.values)} numbers in the output file, {count} printed"
+            )
         mean, std = tensor.mean_std()
         printed = entry.output_mean
         if mean is not None and printed is not None and abs(mean - printed) > 1e-3 * (abs(mean) + std) + 1e-6:
-            raise BadOutput(f"{case.model_name}: printed mean {printed:g}, but the output file's is {mean:g}")
+            raise errors.BadOutput(f"{case.model_name}: printed mean {printed:g}, but the output file's is {mean:g}")
         return tensor.reshape(shape)
 
 
@@ -202,25 +189,27 @@ def check_run(name: str, finished: Finished, asked: dict[str, str]) -> LogEntry:
     entries = parse_log(finished.stdout)
     unread = re.search(r"^.*Open input image .*error.*$", text, re.MULTILINE)
     if unread:
-        raise BadOutput(f"{name}: benchmark_bin could not read its input: {unread[0].strip()}")
+        raise errors.BadOutput(f"{name}: benchmark_bin could not read its input: {unread[0].strip()}")
     if len(entries) != 1 or not entries[0].complete:
         why = last_words(finished.stderr)
-        raise BadOutput(f"{name}: benchmark_bin ended with exit code 0 and without its times: {why}", "init to avg")
+        raise errors.BadOutput(
+            f"{name}: benchmark_bin ended with exit code 0 and without its times: {why}", "init to avg"
+        )
     entry = entries[0]
     printed = {**entry.sections.get("Runtime", {}), **entry.sections.get("Backend", {})}
     for key, value in asked.items():
         found = printed.get(key.replace("cpu_precision", "cpu precision"))
         if found != value:
-            raise BadOutput(f"{name}: benchmark_bin ran with {key} {found}", f"{key} {value}, as asked for")
+            raise errors.BadOutput(f"{name}: benchmark_bin ran with {key} {found}", f"{key} {value}, as asked for")
     times = entry.times_ms
     if not times["min"] - 0.001 <= times["avg"] <= times["max"] + 0.001:  # three digits are printed
-        raise BadOutput(f"{name}: min {times['min']}, avg {times['avg']}, max {times['max']} cannot be")
+        raise errors.BadOutput(f"{name}: min {times['min']}, avg {times['avg']}, max {times['max']} cannot be")
     if not entry.sections.get("Model", {}).get("output tensor 0 elem num", "").isdigit():
-        raise BadOutput(f"{name}: benchmark_bin printed no output tensor")
+        raise errors.BadOutput(f"{name}: benchmark_bin printed no output tensor")
     return entry
 
 
-def _crash(name: str, finished: Finished, text: str) -> LiteError:
+def _crash(name: str, finished: Finished, text: str) -> errors.LiteError:
     for words, kind, hint in _SYMPTOMS:
         found = re.search(f"^.*(?:{words}).*$", text, re.IGNORECASE | re.MULTILINE)
         if found:
@@ -228,8 +217,4 @@ def _crash(name: str, finished: Finished, text: str) -> LiteError:
     unsupported = re.search(r"^.*ops are not supported on.*$", text, re.MULTILINE)
     reason = unsupported[0].strip() if unsupported else last_words(finished.stderr or finished.stdout)
     hint = "convert here with --optimize host to see what opt says, and use an opt of benchmark_bin's version"
-    return RunnerFailed(f"{name}: benchmark_bin failed ({finished.cause()}): {reason[:300]}", hint=hint)
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name)
+    return errors.RunnerFailed(f"{name}: benchmark_bin failed ({finished.cause()}): {reason[:300]}", hint=hint)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from paddleseg_lite.errors import ConversionError, UsageError
-from paddleseg_lite.process import Finished, run_child
+from paddleseg_lite.process import Finished, last_words, run_child
 
 OPT_NAME = "paddle_lite_opt"
 _UNSUPPORTED = re.compile(r"(\d+) ops are not supported on '([^']*)'.*?: (.+)")
@@ -102,14 +102,11 @@ def _failure(model_file: Path, target: str, finished: Finished) -> ConversionErr
             f"export with these operators rewritten or folded, or another target than {target}",
         )
     checks = _CHECK.findall(text)
-    reason = " ".join(checks[-1].split()) if checks else _last_line(finished.stderr)
+    reason = " ".join(checks[-1].split()) if checks else last_words(finished.stderr)
     hint = next((hint for sign, hint in _HINTS if sign in reason), "export again; compare versions")
-    return ConversionError(f"{model_file}: opt failed for {target} ({finished.cause()}): {reason}", hint=hint)
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it said nothing and left no file"
+    return ConversionError(
+        f"{model_file}: opt failed for {target} and left no file ({finished.cause()}): {reason}", hint=hint
+    )
 
 
 def nb_version(nb_file: Path) -> str | None:

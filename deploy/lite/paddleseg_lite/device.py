@@ -142,27 +142,21 @@ class Device(ABC):
         return None
 
 
-def parse_mask(asked: str) -> int | None:
-    """A number as a mask; 0 for `all` or an empty text; None for any other word."""
-    if asked in ("", "all"):
-        return 0
-    try:
-        return int(asked, 16) if asked.lower().startswith("0x") else int(asked)
-    except ValueError:
-        return None
-
-
 def find_mask(asked: str, highest_khz: dict[int, int]) -> int:
-    """`little` is the cores with the lowest of `highest_khz` (kHz per core), `big` all other cores.
+    """The mask of cores that `asked` names: 0 for `all` or an empty text, or a number as it is.
+
+    `little` is the cores with the lowest of `highest_khz` (kHz per core), `big` all other cores.
 
     Raises:
         DeviceError: the word is unknown, or the device does not report its cores' frequencies.
     """
-    given = parse_mask(asked)
-    if given is not None:
-        return given
+    if asked in ("", "all"):
+        return 0
     if asked not in ("big", "little"):
-        raise DeviceError(f"--affinity {asked}", "big, little, all, or a mask such as 0xf0")
+        try:
+            return int(asked, 16) if asked.lower().startswith("0x") else int(asked)
+        except ValueError:
+            raise DeviceError(f"--affinity {asked}", "big, little, all, or a mask such as 0xf0") from None
     if not highest_khz:
         raise DeviceError(f"--affinity {asked}: the device does not tell its cores apart", "a mask such as 0xf0")
     slowest = min(highest_khz.values())

@@ -22,12 +22,8 @@ class LiteError(Exception):
         # The output of a broken link or program may hold any bytes, and is shown in terminals, CSV and HTML.
         got = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in got)
         self.got, self.need, self.hint = got, need, hint
-        parts = [got]
-        if need:
-            parts.append(f"Needed: {need}")
-        if hint:
-            parts.append(f"Try: {hint}")
-        super().__init__("\n  ".join(parts))
+        lines = (got, need and f"Needed: {need}", hint and f"Try: {hint}")
+        super().__init__("\n  ".join(filter(None, lines)))
 
     @property
     def kind(self) -> str:

@@ -25,10 +25,9 @@ import numpy as np
 from paddleseg_lite.deploy_yaml import read_deploy
 from paddleseg_lite.errors import DataError, LiteError, UsageError
 from paddleseg_lite.result import write_atomically
+from paddleseg_lite.tensors import Tensor, to_text
 
 DEFAULT_NORM = (0.5,)  # what PaddleSeg's Normalize takes when a config names neither mean nor std
-
-
 RESIZING = ("Resize", "ResizeByLong", "ResizeByShort", "LimitLong")
 Size = tuple  # (height, width)
 
@@ -53,12 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe = _recipe(args)
         tensor = image_tensor(args.image, recipe)
         write_tensor(tensor, args.output)
-    except LiteError as error:
+    except (LiteError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return DataError.exit_code
+        return getattr(error, "exit_code", DataError.exit_code)
     print(f"{args.output}: {'x'.join(map(str, tensor.shape))} numbers{recipe.normalisation()}")
     return 0
 
@@ -139,9 +135,8 @@ def _scaled(size: Size, scale: float) -> Size:
 
 
 def write_tensor(tensor: np.ndarray, path: Path) -> None:
-    """Nine digits a number, so that float32 survives the way through text; one image row a line."""
-    rows = tensor.reshape(-1, tensor.shape[-1])
-    write_atomically(path, "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in rows.tolist()))
+    """See `tensors.to_text`."""
+    write_atomically(path, to_text(Tensor.of(tensor)))
 
 
 def read_recipe(deploy_yaml: Path) -> Recipe:

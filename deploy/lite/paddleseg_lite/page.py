@@ -177,7 +177,7 @@ def _conditions(result: Result) -> str:
     pairs = {
         "rounds × counted runs": f"{result.rounds} × {result.runs // result.rounds}, after {result.warmup} to warm up",
         "medians of the rounds": ", ".join(f"{time:.1f}" for time in result.round_medians_ms),
-        "spread": f"{_spread(result):.1%} standard deviation over mean",
+        "spread": f"{result.std_ms / statistics.fmean(result.series_ms):.1%} standard deviation over mean",
         "backend, power mode": f"{result.backend}, {result.power_mode}",
         "cores": result.affinity or "as the runtime chooses",
         "input": f"{result.input_file}, {'x'.join(map(str, result.input_shape))}",
@@ -191,10 +191,6 @@ def _conditions(result: Result) -> str:
     rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in pairs.items())
     title = f"{result.model}, {result.precision}, {result.threads} thread(s)"
     return f"<details><summary>{escape(title)}</summary><dl>{rows}</dl></details>"
-
-
-def _spread(result: Result) -> float:
-    return result.std_ms / statistics.fmean(result.series_ms)
 
 
 def _failure(failure: Failure) -> str:

@@ -9,12 +9,8 @@ import math
 import re
 from dataclasses import dataclass, field
 
-_HEADER = re.compile(r"^-{5,}Model=(?P<model>.*) Threads=(?P<threads>\d+)-{5,}\s*$")
 _SECTION = re.compile(r"^=+ (?P<name>\w+) Info =+\s*$")
 _TIME = re.compile(r"^(?P<name>\w+)\s*= (?P<value>\S+)\s*$")
-_LOADED = re.compile(r"^Load paddle model from (?P<model>.+) and (?P<param>.+)$")
-_SMALLEST = 2.0**-149  # the float32 whose bits are the integer 1
-_LARGEST_DENORMAL = 2.0**-126
 
 
 @dataclass
@@ -24,27 +20,14 @@ class LogEntry:
     `output_mean` and `output_std` are of output 0, in labels if it is an integer tensor.
     """
 
-    model_name: str = ""
-    threads: int | None = None
-    model_file: str | None = None
-    param_file: str | None = None
     sections: dict[str, dict[str, str]] = field(default_factory=dict)
     times_ms: dict[str, float] = field(default_factory=dict)
 
     @property
-    def device_facts(self) -> dict[str, str]:
-        """Lines of `Device Info`."""
-        return self.sections.get("Device", {})
-
-    @property
-    def input_shape(self) -> tuple[int, ...] | None:
-        """NCHW."""
-        return _whole_numbers(self.sections.get("Model", {}).get("input_shape", "").replace(",", " "))
-
-    @property
     def output_shape(self) -> tuple[int, ...] | None:
         """Of output 0."""
-        return _whole_numbers(self.sections.get("Model", {}).get("output shape(NCHW)", ""))
+        parts = self.sections.get("Model", {}).get("output shape(NCHW)", "").split()
+        return tuple(map(int, parts)) if parts and all(part.lstrip("-").isdigit() for part in parts) else None
 
     @property
     def output_mean(self) -> float | None:
@@ -63,10 +46,8 @@ class LogEntry:
         return all(math.isfinite(value) and value > 0 for value in wanted)
 
     def _statistic(self, name: str) -> float | None:
-        model = self.sections.get("Model", {})
-        value = _float(model.get(f"output tensor 0 {name}"))
-        is_decoded = "output tensor 0 dtype" in model  # our own report: already in labels
-        return value if value is None or is_decoded else decode_label(value)
+        value = _float(self.sections.get("Model", {}).get(f"output tensor 0 {name}"))
+        return None if value is None else decode_label(value)
 
 
 def decode_label(value: float) -> float:
@@ -75,9 +56,7 @@ def decode_label(value: float) -> float:
     The bits of a small integer n, read as a float, are the denormal n * 2**-149; what is no denormal is
     a true float and comes back unchanged.
     """
-    if 0 < abs(value) < _LARGEST_DENORMAL:
-        return value / _SMALLEST
-    return value
+    return value * 2.0**149 if abs(value) < 2.0**-126 else value
 
 
 def parse_log(text: str) -> list[LogEntry]:
@@ -85,33 +64,24 @@ def parse_log(text: str) -> list[LogEntry]:
     entries: list[LogEntry] = []
     section = ""
     for line in text.splitlines():
-        header, title = _HEADER.match(line), _SECTION.match(line)
-        if header:
-            entries.append(LogEntry(header["model"], int(header["threads"])))
-            section = ""
-        elif title:
+        if title := _SECTION.match(line):
             section = title["name"]
-            if not entries or (not entries[-1].model_name and section in entries[-1].sections):
-                entries.append(LogEntry())  # benchmark_bin's own output, which has no header line
-            entries[-1].sections.setdefault(section, {})
+            if not entries or section in entries[-1].sections:
+                entries.append(LogEntry())
+            entries[-1].sections[section] = {}
         elif section:
             _take_line(entries[-1], section, line)
     return entries
 
 
 def _take_line(entry: LogEntry, section: str, line: str) -> None:
-    timed, loaded = _TIME.match(line), _LOADED.match(line)
-    if timed:
+    if timed := _TIME.match(line):
         value = _float(timed["value"])
         if value is not None:
             entry.times_ms[timed["name"]] = value
-    elif loaded:
-        entry.model_file, entry.param_file = loaded["model"], loaded["param"]
     elif ":" in line and not line.startswith("Time("):
         key, value = line.split(":", 1)
         entry.sections[section].setdefault(key.strip(), value.strip())
-        if section == "Runtime" and key.strip() == "threads" and entry.threads is None:
-            entry.threads = int(value) if value.strip().isdigit() else None
 
 
 def _float(text: str | None) -> float | None:
@@ -119,8 +89,3 @@ def _float(text: str | None) -> float | None:
         return float(text) if text is not None else None
     except ValueError:
         return None
-
-
-def _whole_numbers(text: str) -> tuple[int, ...] | None:
-    parts = text.split()
-    return tuple(map(int, parts)) if parts and all(part.lstrip("-").isdigit() for part in parts) else None

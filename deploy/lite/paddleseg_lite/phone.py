@@ -59,7 +59,7 @@ class AdbDevice(Device):
 
     def info(self) -> dict[str, str]:
         """Brand, Device, Model, Android Version and API Level first, as benchmark_bin prints them."""
-        return {**self._facts, "Serial": self.adb.serial or "", "adb": self.adb_version}
+        return {**self._facts, "Serial": self.adb.serial, "adb": self.adb_version}
 
     def state(self, deadline: Deadline | None = None) -> State:
         """See `Device.state`; one script."""
@@ -217,13 +217,13 @@ class AdbDevice(Device):
 
     def _retrying(self, step, deadline: Deadline):
         """Try a step that changes nothing up to three times, within `deadline`."""
-        for attempt in range(3):
+        for _ in range(2):
             try:
                 return step()
             except TransientError:
-                if attempt == 2 or not self.alive(deadline.seconds_left(2)) or deadline.passed():
+                if not self.alive(deadline.seconds_left(2)) or deadline.passed():
                     raise
-        raise AssertionError("unreachable")
+        return step()
 
 
 def _refused(complaint: str, done: Finished) -> DeviceError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paddleseg_lite.deploy_yaml import read_deploy
@@ -69,41 +69,35 @@ def find_cases(
     if not models_dir.is_dir():
         raise DataError(f"{models_dir}: no such folder", EXPECTED_TREE)
     folders = [models_dir, *(entry for entry in sorted(models_dir.iterdir()) if entry.is_dir())]
-    found = [model for folder in folders for model in _models_in(folder)]
+    found = [model for folder in folders for model in _models_in(folder, input_shape)]
     if not found:
         raise DataError(f"{models_dir}: no model found; it holds {_listing(models_dir)}", EXPECTED_TREE)
-    names = [name for name, *_ in found]
+    names = [model.model_name for model in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{models_dir}: two models are named {', '.join(twice)}", "one name each")
     return [
-        _case(name, files, count, precision, input_shape)
-        for name, *files in found
-        for precision in (precisions if files[-1] is None else (AS_CONVERTED,))
+        replace(model, threads=count, precision=precision)
+        for model in found
+        for precision in (precisions if model.nb_file is None else (AS_CONVERTED,))
         for count in threads
     ]
 
 
-def _models_in(folder: Path) -> list[tuple[str, Path | None, Path | None, Path | None]]:
+def _models_in(folder: Path, input_shape: tuple[int, ...] | None) -> list[Case]:
     program = folder / MODEL_FILE
     params = next((folder / name for name in PARAM_FILES if (folder / name).is_file()), None)
-    if program.is_file() and params:
-        return [(folder.resolve().name, program, params, None)]
-    ready = sorted(folder.glob("*.nb"))
-    single = len(ready) == 1 and (folder / "deploy.yaml").is_file()
-    return [(folder.resolve().name if single else nb.stem, None, None, nb) for nb in ready]
-
-
-def _case(
-    name: str, files: list[Path | None], threads: int, precision: str, input_shape: tuple[int, ...] | None
-) -> Case:
-    program, params, nb_file = files
-    folder = (program or nb_file).parent
     description = folder / "deploy.yaml"
-    deploy = read_deploy(description) if description.is_file() else {}
+    if program.is_file() and params:
+        files = [(folder.resolve().name, program, params, None)]
+    else:
+        ready = sorted(folder.glob("*.nb"))
+        single = len(ready) == 1 and description.is_file()
+        files = [(folder.resolve().name if single else nb.stem, None, None, nb) for nb in ready]
+    deploy = read_deploy(description) if files and description.is_file() else {}
     shape = _fixed_shape(deploy.get("input_shape"), description) or input_shape
     op, dtype = deploy.get("output_op"), deploy.get("output_dtype")
-    return Case(name, folder, program, params, nb_file, shape, op, dtype, threads, precision)
+    return [Case(name, folder, *paths, shape, op, dtype) for name, *paths in files]
 
 
 def _fixed_shape(value: object, where: Path) -> tuple[int, ...] | None:

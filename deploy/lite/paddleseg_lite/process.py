@@ -23,7 +23,6 @@ T = TypeVar("T")
 class Finished:
     """The result of a child process. `returncode` is negative for a signal, None if it was killed at the deadline."""
 
-    command: tuple[str, ...]
     returncode: int | None
     stdout: str
     stderr: str
@@ -95,7 +94,14 @@ def run_child(command: Sequence[str], timeout_s: float, env: Mapping[str, str] |
     except BaseException:
         _kill_group(child)
         raise
-    return Finished(tuple(command), returncode, _text(stdout), _text(stderr))
+    return Finished(returncode, _text(stdout), _text(stderr))
+
+
+def last_words(stderr: str) -> str:
+    """The last fatal line of Paddle-Lite's log, else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith("[F ")]
+    return (fatal or lines or ["it said nothing"])[-1]
 
 
 def _no_core_file() -> None:

@@ -19,7 +19,7 @@ from paddleseg_lite.device import Settings
 from paddleseg_lite.errors import DataError, LiteError
 from paddleseg_lite.host import HostDevice, paddlelite_version
 from paddleseg_lite.plan import Case
-from paddleseg_lite.process import Deadline, run_child
+from paddleseg_lite.process import Deadline, last_words, run_child
 from paddleseg_lite.runner import PaddleliteRunner
 from paddleseg_lite.tensors import Tensor, read_npy, to_npy
 
@@ -97,8 +97,7 @@ def _by_paddle(case: Case, tensor: Tensor, timeout_s: float) -> Reference:
             command += ["--input", str(source), "--output", str(made)]
             finished = run_child(command, timeout_s)
             if finished.returncode != 0:
-                last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
-                return Reference(None, f"the reference run failed ({finished.cause()}): {last}")
+                return Reference(None, f"the reference run failed ({finished.cause()}): {last_words(finished.stderr)}")
             with zipfile.ZipFile(made) as arrays:
                 names = [f"output{index}.npy" for index in range(len(arrays.namelist()))]
                 outputs = tuple(read_npy(arrays.read(name)) for name in names)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paddleseg_lite.page import html_page
-from paddleseg_lite.result import Failure, Output, Result, first_valid, ratio, write_atomically
+from paddleseg_lite.result import Failure, Result, first_valid, ratio, write_atomically
 
 RULE = "-" * 17, "-" * 25  # before and after the name, as the published log has them
 PRINTED = ("Brand", "Device", "Model", "Android Version", "Android API Level")  # benchmark_bin's Device Info
@@ -105,19 +105,15 @@ def _model_lines(result: Result) -> list[str]:
         f"output tensor num: {len(result.outputs)}",
     ]
     for index, output in enumerate(result.outputs):
-        lines += _output_lines(index, output)
+        lines += [
+            f"--- output tensor {index} ---",
+            f"output shape(NCHW): {' '.join(map(str, output.shape))} ",
+            f"output tensor {index} elem num: {math.prod(output.shape)}",
+            f"output tensor {index} dtype: {output.dtype}",
+            f"output tensor {index} mean value: {_number(output.mean)}",
+            f"output tensor {index} standard deviation: {_number(output.std)}",
+        ]
     return lines
-
-
-def _output_lines(index: int, output: Output) -> list[str]:
-    return [
-        f"--- output tensor {index} ---",
-        f"output shape(NCHW): {' '.join(map(str, output.shape))} ",
-        f"output tensor {index} elem num: {math.prod(output.shape)}",
-        f"output tensor {index} dtype: {output.dtype}",
-        f"output tensor {index} mean value: {_number(output.mean)}",
-        f"output tensor {index} standard deviation: {_number(output.std)}",
-    ]
 
 
 def _runtime_lines(result: Result) -> list[str]:

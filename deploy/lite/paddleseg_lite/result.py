@@ -119,7 +119,7 @@ class Result:
             for name, value in values.items():
                 if isinstance(value, list):
                     values[name] = tuple(value)
-                elif name.endswith("_ms") and not isinstance(value, int | float):
+                elif name.endswith("_ms") and not isinstance(value, (int, float)):
                     raise TypeError(f"{name} is no number")
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

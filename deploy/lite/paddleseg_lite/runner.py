@@ -17,7 +17,7 @@ from paddleseg_lite.device import Device, Measurement, Settings
 from paddleseg_lite.errors import DataError, DeviceTimeout, RunnerFailed
 from paddleseg_lite.host import HostDevice, check_threads, require_paddlelite
 from paddleseg_lite.plan import Case
-from paddleseg_lite.process import Deadline, Finished
+from paddleseg_lite.process import Deadline, Finished, last_words
 from paddleseg_lite.tensors import Tensor, read_npy, to_npy
 
 
@@ -109,10 +109,3 @@ def _failure(nb_file: Path, finished: Finished) -> RunnerFailed:
         f"{nb_file}: Paddle-Lite failed ({finished.cause()}): {last_words(finished.stderr)}",
         "an .nb file made for this machine by an opt of the runtime's version, and an input of its shape",
     )
-
-
-def last_words(stderr: str) -> str:
-    """The last fatal line of Paddle-Lite's log, else the last line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    fatal = [line for line in lines if line.startswith("[F ")]
-    return (fatal or lines or ["it said nothing"])[-1]

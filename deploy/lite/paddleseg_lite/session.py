@@ -10,10 +10,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from paddleseg_lite.assemble import Circumstances, assemble
+from paddleseg_lite.assemble import Prepared, assemble
 from paddleseg_lite.benchmark_bin import BenchmarkBin
 from paddleseg_lite.convert import convert, find_opt, nb_version
 from paddleseg_lite.device import Device, Settings
@@ -56,20 +56,11 @@ class Options:
     html: Path | None = None
 
 
-@dataclass
-class Prepared:
-    """A case ready to be measured, and its finished rounds."""
-
-    known: Circumstances
-    tensor: Tensor
-    rounds: list[Round] = field(default_factory=list)
-
-
 class Session:
     """Runs cases on one device. `outcomes` maps each case's name to its Result or Failure."""
 
-    def __init__(self, device: Device, runner: Runner, options: Options, say: Callable[[str], None] = print) -> None:
-        self.device, self.runner, self.options, self.say = device, runner, options, say
+    def __init__(self, device: Device, runner: Runner, options: Options) -> None:
+        self.device, self.runner, self.options = device, runner, options
         self.store = Store(options.json_dir)
         self.outcomes: dict[str, Result | Failure] = {}
         self.base = device.state()
@@ -94,11 +85,10 @@ class Session:
             if prepared:
                 ready.append(prepared)
         for number, prepared in self._order(ready):
-            known = prepared.known
-            if known.name in self.outcomes:
+            if prepared.name in self.outcomes:
                 continue
-            self.say(f"{known.name}: round {number + 1}")
-            self._attempt(known.case, known.name, lambda prepared=prepared: self._measure(prepared))
+            print(f"{prepared.name}: round {number + 1}")
+            self._attempt(prepared.case, prepared.name, lambda prepared=prepared: self._measure(prepared))
         return [self.outcomes[name] for name in self._names]
 
     def _order(self, ready: list[Prepared]) -> Iterator[tuple[int, Prepared]]:
@@ -124,7 +114,7 @@ class Session:
             )
             self.store.set_aside(name, self._key(case))
             self._write()
-            self.say(f"{name}: FAILED ({error.kind}): {error}")
+            print(f"{name}: FAILED ({error.kind}): {error}")
             gone_s = min(_GONE_S, self.options.settings.timeout_s)
             if isinstance(error, TransientError) and not self.device.alive(gone_s):
                 raise
@@ -140,7 +130,7 @@ class Session:
         key = self._key(case)
         stored = self.store.result(name, key) if self.options.resume else None
         if stored:
-            self.say(f"{name}: measured before, kept")
+            print(f"{name}: measured before, kept")
             self.outcomes[name] = stored
             self._write()
             return None
@@ -150,25 +140,24 @@ class Session:
         tensor = self._inputs.get(shape) or self._inputs.setdefault(shape, read_input(self.options.input_file, shape))
         nb_file, notes = case.nb_file, ()
         if nb_file is None and (self.options.optimize == "host" or case.precision == "int8"):
-            nb_file = self._convert(case, key)
+            nb_file = self._convert(case)
         made_by = nb_version(nb_file) if nb_file else None
         if made_by and isinstance(self.runner, BenchmarkBin) and not self.runner.carries(made_by):
             notes = (f"opt {made_by} made the model and benchmark_bin does not carry that version",)
-            self.say(f"{name}: mind: {notes[0]}; if it crashes, use an opt of its version or --optimize device")
-        settings = replace(self.options.settings, threads=case.threads, precision=case.precision)
-        reference = self._reference(case, tensor)
-        known = Circumstances(
+            print(f"{name}: mind: {notes[0]}; if it crashes, use an opt of its version or --optimize device")
+        prepared = Prepared(
             case=case,
             name=name,
             key=key,
-            settings=settings,
+            settings=replace(self.options.settings, threads=case.threads, precision=case.precision),
             input_file=self.options.input_file,
+            tensor=tensor,
             nb_file=nb_file,
             opt_version=made_by,
-            reference=reference,
+            reference=self._reference(case, tensor),
             notes=notes,
+            rounds=self.store.rounds(name, key),
         )
-        prepared = Prepared(known, tensor, self.store.rounds(name, key))
         return None if self._finish(prepared) else prepared
 
     def _key(self, case: Case) -> str:
@@ -182,14 +171,14 @@ class Session:
         asked += [self.device.identity, self.runner.name, self.runner.fingerprint]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
-    def _convert(self, case: Case, key: str) -> Path:
+    def _convert(self, case: Case) -> Path:
         opt = find_opt(self.options.opt)
         nb_file = self.options.json_dir / "nb" / f"{case.model_name}-{self.device.target}-{case.precision}.nb"
         mark = nb_file.with_suffix(".key")  # holds the model's hash; cases with other --threads share the file
         source = f"{case.content_hash()} {opt}"
         if nb_file.is_file() and mark.is_file() and mark.read_text() == source:
             return nb_file
-        self.say(f"{case.model_name}: opt for {self.device.target}, {case.precision}")
+        print(f"{case.model_name}: opt for {self.device.target}, {case.precision}")
         mark.unlink(missing_ok=True)
         timeout_s = self.options.settings.timeout_s
         convert(case.model_file, case.param_file, nb_file, self.device.target, opt, timeout_s, case.precision)
@@ -207,40 +196,38 @@ class Session:
         return self._references[name]
 
     def _measure(self, prepared: Prepared) -> None:
-        known = prepared.known
         prepared.rounds.append(self._round(prepared).behind(prepared.rounds))
-        self.store.keep_round(known.name, known.key, prepared.rounds)
+        self.store.keep_round(prepared.name, prepared.key, prepared.rounds)
         self._finish(prepared)
 
     def _finish(self, prepared: Prepared) -> bool:
         """If the case has all its rounds, store its result and return True."""
-        known, rounds = prepared.known, prepared.rounds
-        counted = sum(one.measurement.counted_s for one in rounds)
-        asked = self.options.rounds
-        if len(rounds) < asked or (counted < known.settings.min_seconds and len(rounds) < max(asked, MOST_ROUNDS)):
+        counted_s = sum(one.measurement.counted_s for one in prepared.rounds)
+        done, asked = len(prepared.rounds), self.options.rounds
+        if done < asked or (counted_s < prepared.settings.min_seconds and done < max(asked, MOST_ROUNDS)):
             return False
-        result = assemble(known, rounds, self.device, self.runner)
-        self.outcomes[known.name] = result
-        self.store.keep_result(known.name, result)
+        result = assemble(prepared, self.device)
+        self.outcomes[prepared.name] = result
+        self.store.keep_result(prepared.name, result)
         self._write()
         return True
 
     def _round(self, prepared: Prepared) -> Round:
         """Measure in one new process; retry transient errors, within one --timeout that does not count cooling."""
-        known, deadline = prepared.known, Deadline(prepared.known.settings.timeout_s)
+        deadline = Deadline(prepared.settings.timeout_s)
         for attempt in range(1, TRIES + 1):
             try:
                 gate = deadline.pause(self._wait_until_cool)
                 before = self.device.state(deadline)
                 measured = self.runner.measure_case(
-                    known.case, known.nb_file, known.input_file, prepared.tensor, known.settings, deadline
+                    prepared.case, prepared.nb_file, prepared.input_file, prepared.tensor, prepared.settings, deadline
                 )
                 return Round(measured, before, self.device.state(deadline), gate)
             except TransientError as error:
                 wait = min(self.options.reconnect_s, deadline.seconds_left())
                 if attempt == TRIES or deadline.passed():
                     raise
-                self.say(f"{known.name}: {error.kind}: {error.got}; waiting for the device up to {wait:.0f} s")
+                print(f"{prepared.name}: {error.kind}: {error.got}; waiting for the device up to {wait:.0f} s")
                 if not self.device.alive(wait) or deadline.passed():
                     raise
         raise AssertionError("unreachable")
@@ -252,7 +239,7 @@ class Session:
             reason = not_ready(self.device.state(), self.base)
             if reason is None or end.passed():
                 return reason
-            self.say(f"waiting for the device to cool: {reason}")
+            print(f"waiting for the device to cool: {reason}")
             time.sleep(end.seconds_left(_GATE_STEP_S))
 
     def _write(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from paddleseg_lite.device import Measurement, State
 from paddleseg_lite.errors import DataError
 from paddleseg_lite.result import Result, write_atomically
-from paddleseg_lite.tensors import Tensor, read_npy, same, to_npy
+from paddleseg_lite.tensors import read_npy, same, to_npy
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Store:
     def keep_result(self, name: str, result: Result) -> None:
         """Write the result, and delete the file with its rounds."""
         write_atomically(self.folder / f"{name}.json", result.to_json())
-        self._rounds(name).unlink(missing_ok=True)
+        self.forget_rounds(name)
 
     def set_aside(self, name: str, key: str) -> None:
         """Rename a stored result with another key, so that nobody takes it for the result of a case that failed."""
@@ -89,14 +89,11 @@ class Store:
         return self.folder / f"{name}.rounds.jsonl"
 
     def _round(self, name: str, value: dict[str, Any]) -> Round:
-        outputs = tuple(self._output(name, index) for index in range(value["outputs"]))
+        outputs = tuple(read_npy(self.folder / output_name(name, index)) for index in range(value["outputs"]))
         measured = {key: tuple(v) if isinstance(v, list) else v for key, v in value["measurement"].items()}
         measurement = Measurement(**measured, outputs=outputs)
         before, after = (_state(value[at]) for at in ("before", "after"))
         return Round(measurement, before, after, gate=value["gate"], changed=value["changed"])
-
-    def _output(self, name: str, index: int) -> Tensor:
-        return read_npy(self.folder / output_name(name, index))
 
 
 def output_name(name: str, index: int) -> str:

@@ -103,7 +103,7 @@ def read_input(path: Path, shape: tuple[int, ...]) -> Tensor:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such input file", hint=HOW_TO_MAKE)
-    values = _floats(read_npy(path).values) if path.suffix == ".npy" else _read_text(path)
+    values = array.array("f", read_npy(path).values if path.suffix == ".npy" else _read_text(path))
     expected = math.prod(shape)
     if len(values) != expected:
         raise DataError(
@@ -117,20 +117,17 @@ def read_input(path: Path, shape: tuple[int, ...]) -> Tensor:
     return tensor
 
 
-def _floats(values: Sequence) -> array.array:
-    return array.array("f", values)
-
-
 def _read_text(path: Path) -> array.array:
     try:
-        return _floats(list(map(float, path.read_text(encoding="ascii").split())))
+        return array.array("f", list(map(float, path.read_text(encoding="ascii").split())))
     except (OSError, ValueError, OverflowError) as error:  # UnicodeDecodeError is a ValueError
         raise DataError(f"{path}: not a text of numbers ({error})", hint=HOW_TO_MAKE) from error
 
 
 def to_text(tensor: Tensor) -> str:
-    """Numbers as benchmark_bin reads them, with the nine digits that keep a float32."""
-    return " ".join(f"{value:.9g}" for value in tensor.values) + "\n"
+    """Numbers as benchmark_bin reads them, with the nine digits that keep a float32; one image row per line."""
+    words, width = [f"{value:.9g}" for value in tensor.values], tensor.shape[-1]
+    return "".join(" ".join(words[start : start + width]) + "\n" for start in range(0, len(words), width))
 
 
 def read_npy(source: Path | bytes) -> Tensor:
@@ -207,7 +204,7 @@ def decode_printed(text: str, dtype: str | None) -> Tensor:
         raise DataError(f"the output file holds something else than numbers ({error})") from error
     labels = dtype == "int32" if dtype else any(numbers) and all(abs(n) < 2.0**-126 for n in numbers)
     if not labels:
-        return Tensor("float32", (len(numbers),), _floats(numbers))
+        return Tensor("float32", (len(numbers),), array.array("f", numbers))
     scaled = [number * 2.0**149 for number in numbers]
     # Six printed digits hold a label up to a million to within half.
     if not all(math.isfinite(n) and abs(n) < 1e6 and abs(n - round(n)) <= 1e-5 * abs(n) + 1e-9 for n in scaled):

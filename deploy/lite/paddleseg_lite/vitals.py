@@ -20,8 +20,7 @@ PROPERTIES = {
     "Build": ("ro.build.fingerprint",),
 }
 _NAMES = sorted({name for names in PROPERTIES.values() for name in names})
-_LOOK = 'for f in {}; do echo "$f=$(cat $f)"; done\n'
-_CORES = "cd /sys/devices/system/cpu\n" + _LOOK
+_CORES = 'cd /sys/devices/system/cpu\nfor f in {}; do echo "$f=$(cat $f)"; done\n'
 INFO_SCRIPT = (
     f'for p in {" ".join(_NAMES)}; do echo "$p=$(getprop $p)"; done\n'
     'echo "kernel=$(uname -r)"\n' + _CORES.format("cpu[0-9]*/cpufreq/cpuinfo_max_freq")
