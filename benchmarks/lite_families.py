@@ -8,8 +8,6 @@ runs deploy/lite as a user would, all models in turns in one session. Prints a m
 for a second run.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

@@ -7,8 +7,6 @@ Inference and Paddle-Lite; measures the time of all four ops under Paddle-Lite i
 matrix` asserts on it.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

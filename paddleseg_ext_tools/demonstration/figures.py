@@ -3,8 +3,6 @@
 Label maps are palette PNG and photographs JPEG in data URIs, figures are inline SVG (`lab.drawing`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Reads what the demo leaves in its folder, draws with figures.py and fills report
 needs neither network nor other files.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

@@ -4,8 +4,6 @@ Everything is ready for a page without other files, and the text of a figure tak
 without pyplot, so that no backend is chosen for anyone else.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import re

@@ -1,7 +1,5 @@
 """What a report says of the machine and of what is installed on it."""
 
-from __future__ import annotations
-
 from importlib import metadata
 
 

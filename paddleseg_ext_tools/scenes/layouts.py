@@ -1,7 +1,5 @@
 """The layouts of data sets: the places of the files, the names of the classes, and the kinds of scene that fit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice

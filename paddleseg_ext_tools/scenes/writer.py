@@ -1,7 +1,5 @@
 """The generated data set on disk, in the directory layout of a real one."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
