@@ -29,8 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: make_scenes(args))
+    return launch(make_scenes, parse_args(argv))
 
 
 def make_scenes(args: argparse.Namespace) -> None:
