@@ -116,14 +116,8 @@ class Demo:
             # Batch norm statistics need some fifty iterations, so there are many small iterations.
             length = ["--iters=70", "--save_interval=70", "--batch_size=2"]
             crops = ["train_dataset.transforms.0.crop_size=[128,128]"]
-        flags = [
-            f"--config={self.config}",
-            f"--save_dir={self.folder / 'train'}",
-            "--do_eval",
-            "--use_vdl",
-            "--device=cpu",
-        ]
-        flags += [f"--seed={self.args.seed}", "--keep_checkpoint_max=1"]
+        flags = [f"--config={self.config}", f"--save_dir={self.folder / 'train'}", "--do_eval", "--use_vdl"]
+        flags += [f"--seed={self.args.seed}", "--keep_checkpoint_max=1", "--device=cpu"]
         _call("train", train.main, [*flags, *length, "--opts", *self.opts, *crops])
 
     def _validate(self) -> None:
