@@ -176,7 +176,7 @@ def folder_table(configs: Path, folder: str, catalogue: Catalogue, counts: dict[
     shown = [name for name in rows[0] if any(row[name] != NONE for row in rows)]
     lines = [f"| {' | '.join(shown)} |", f"|{'---|' * len(shown)}"]
     lines += [f"| {' | '.join(row[name] for name in shown)} |" for row in rows]
-    lines += ["", *_below(entries, catalogue, counts, notes)]
+    lines += ["", _below(entries, catalogue, counts, notes)]
     return "\n".join(lines)
 
 
@@ -207,7 +207,7 @@ def _cells(configs: Path, entry: PublishedConfig, catalogue: Catalogue, counts: 
 
 def _below(
     entries: Sequence[PublishedConfig], catalogue: Catalogue, counts: dict[str, Complexity], notes: Sequence[str]
-) -> list[str]:
+) -> str:
     """The sources of the figures, the counting rules and the notes."""
     from paddleseg_ext_tools.lab.complexity import explain
 
@@ -220,15 +220,13 @@ def _below(
         said.append(f"Published figures are the authors': {'; '.join(links)}.")
     if any(entry.figures.latency_ms for entry in entries):
         said.append(f"Latency: {catalogue.device}, one thread.")
-    lines = [*said, ""]
+    rules = []
     for entry in entries:
-        printed = entry.figures.params
-        if printed:
+        if printed := entry.figures.params:
             rule = explain(printed, counts[entry.path])
-            lines.append(f'- "{printed}" of {_name(entry)}: {rule or "no counting rule gives it"}.')
-    lines += [""] * (lines[-1] != "")
-    lines += [f"{number}. {catalogue.notes[note]}" for number, note in enumerate(notes, start=1)]
-    return lines[: len(lines) - (lines[-1] == "")]
+            rules.append(f'- "{printed}" of {_name(entry)}: {rule or "no counting rule gives it"}.')
+    numbered = [f"{number}. {catalogue.notes[note]}" for number, note in enumerate(notes, start=1)]
+    return "\n\n".join("\n".join(block) for block in (said, rules, numbered) if block)
 
 
 def _name(entry: PublishedConfig) -> str:

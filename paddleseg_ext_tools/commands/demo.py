@@ -62,9 +62,11 @@ class Demo:
 
     def run(self) -> None:
         """All steps; the report is named last. Raises PaddleSegExtError when one fails."""
+        from paddleseg_ext_runtime.reading import read_image
         from paddleseg_ext_tools.demonstration.report import write_report
 
-        self._check_photo()
+        if self.args.photo:
+            read_image(self.args.photo)  # a wrong path is an error now, not after minutes
         self._claim_folder()
         for stale in ("train", "labels", "predictions", "photo", "lite", "models"):
             shutil.rmtree(self.folder / stale, ignore_errors=True)
@@ -99,12 +101,6 @@ class Demo:
         if any(self.folder.iterdir()) and not (self.folder / MARKER).exists():
             raise ConfigError(f"{self.folder} holds files that no demo made; choose another --save_dir")
         (self.folder / MARKER).touch()
-
-    def _check_photo(self) -> None:
-        from paddleseg_ext_runtime.reading import read_image
-
-        if self.args.photo:
-            read_image(self.args.photo)
 
     def _draw(self) -> None:
         sizes = ["--train=48", "--val=8"] if self.args.fast else []

@@ -63,6 +63,7 @@ def write_report(folder: Path, dataset_root: Path) -> Path:
     with _naming(folder / "agreement.json"):
         ops, images = _ops(results, agreement), agreement["images"]
         missing = [op for op in dict.fromkeys([*ALWAYS, *agreement["ops"]]) if op not in results]
+    run = next(iter(results.values()), {})  # of the values that are alike in all of them
     by_op = {row["name"]: row for row in ops}
     page = {
         **quality,
@@ -77,9 +78,9 @@ def write_report(folder: Path, dataset_root: Path) -> Path:
         "training": training,
         "steps": steps,
         "photo": _photo(folder / "photo", timings.get("photo")),
-        "versions": _versions(results),
-        "run": next(iter(results.values()), None),
-        "conditions": _conditions(results),
+        "versions": _versions(run),
+        "run": run,
+        "conditions": _conditions(run),
     }
     report = folder / "report.html"
     try:
@@ -296,18 +297,16 @@ def _photo_legend(path: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _versions(results: dict[str, Values]) -> list[tuple[str, str]]:
+def _versions(run: Values) -> list[tuple[str, str]]:
     rows = [("paddleseg_ext", __version__), ("Python", platform.python_version())]
     rows += [(name, package_version(package)) for name, package in PACKAGES.items()]
-    run = next(iter(results.values()), {})
     measured = (("Paddle-Lite runtime", "runtime_version"), ("opt", "opt_version"))
     return rows + [(name, run[key]) for name, key in measured if run.get(key)]
 
 
-def _conditions(results: dict[str, Values]) -> list[tuple[str, str]]:
+def _conditions(run: Values) -> list[tuple[str, str]]:
     """The machine as the measurement found it, and how it measured; what `_versions` says is left out."""
-    run = next(iter(results.values()), None)
-    if run is None:
+    if not run:
         return []
     return [
         *((name, value) for name, value in run["device_facts"].items() if name not in ("Python", *PACKAGES)),
