@@ -14,7 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from paddleseg_ext_runtime.output_ops import LABEL_OPS
 from paddleseg_ext_tools.arguments import find_config, set_device
+from paddleseg_lite import run_paddlelite
+from paddleseg_lite.convert import convert, find_opt
 
 SIZE = 512
 
@@ -44,13 +49,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(args: argparse.Namespace, folder: Path) -> dict:
     """All figures as plain numbers; `folder` takes exports and intermediate tensors."""
-    import numpy as np
     import paddle
 
     from paddleseg_ext.models.layers.resize import resize
     from paddleseg_ext.models.output_ops import OUTPUT_OPS
     from paddleseg_ext.weights import load_weights
-    from paddleseg_ext_runtime.output_ops import LABEL_OPS
     from paddleseg_ext_runtime.runtimes import ModelProcess
     from paddleseg_ext_tools.lab.systems import Network
 
@@ -89,17 +92,11 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def _convert(folder: Path, op: str) -> Path:
-    from paddleseg_lite.convert import convert, find_opt
-
     model, params = (folder / "models" / op / name for name in ("model.pdmodel", "model.pdiparams"))
     return convert(model, params, folder / f"{op}.nb", "x86", find_opt(None), 300.0)
 
 
 def _run_lite(nb_file: Path, folder: Path):
-    import numpy as np
-
-    from paddleseg_lite import run_paddlelite
-
     command = [sys.executable, run_paddlelite.__file__, f"--nb={nb_file}", f"--input={folder / 'in.npy'}"]
     command += [f"--output_dir={folder}", "--threads=1", "--warmup=0", "--repeats=1", "--min_seconds=0"]
     subprocess.run(command, check=True, capture_output=True)

@@ -118,10 +118,11 @@ def mosaic(names: Sequence[str], labels_dir: Path, dataset_root: Path, num_class
     for name in names:
         image_path = dataset_root / "images" / "validation" / f"{name}.jpg"
         image = read_rgb(image_path)
-        truth = read_label(_truth_path(dataset_root, name), num_classes, zero_is_ignore=True)
-        guess = read_label(labels_dir / f"{name}.png", num_classes)
-        check_same_size(image, truth, image_path, _truth_path(dataset_root, name))
-        check_same_size(image, guess, image_path, labels_dir / f"{name}.png")
+        truth_path, guess_path = _truth_path(dataset_root, name), labels_dir / f"{name}.png"
+        truth = read_label(truth_path, num_classes, zero_is_ignore=True)
+        guess = read_label(guess_path, num_classes)
+        check_same_size(image, truth, image_path, truth_path)
+        check_same_size(image, guess, image_path, guess_path)
         judged = truth != IGNORED
         wrong = judged & (guess != truth)
         right = 1 - wrong.sum() / max(judged.sum(), 1)

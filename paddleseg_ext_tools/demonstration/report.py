@@ -123,12 +123,11 @@ def _read_results(folder: Path) -> dict[str, Values]:
     """Lite's single-thread results by output op; if an op has several, the last one measured."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: nothing was measured under Paddle-Lite")
-    found = []
+    rows = []
     for path in sorted(folder.glob("*-t1.json")):
         with _naming(path):
-            result = Result.from_json(path.read_text(encoding="utf-8"))
-            found.append((result.measured_at, _latency(result)))
-    return {row["name"]: row for _, row in sorted(found, key=lambda pair: pair[0])}
+            rows.append(_latency(Result.from_json(path.read_text(encoding="utf-8"))))
+    return {row["name"]: row for row in sorted(rows, key=lambda row: row["measured_at"])}
 
 
 def _latency(result: Result) -> Values:

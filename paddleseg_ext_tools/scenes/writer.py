@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -69,10 +70,10 @@ def _foreign_files(root: Path) -> list[Path]:
 
 
 def write_dataset(
-    root: Path,
+    root: str | Path,
     train: int = 240,
     val: int = 60,
-    size: tuple[int, int] | None = None,
+    size: Sequence[int] | None = None,
     seed: int = 0,
     layout: str = _FIRST_LAYOUT,
 ) -> None:
