@@ -4,8 +4,6 @@ Metadata that needs a look at other files is here (version, requirements, the co
 development tools are in pyproject.toml.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

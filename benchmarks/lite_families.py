@@ -8,8 +8,6 @@ runs deploy/lite as a user would, all models in turns in one session. Prints a m
 for a second run.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json
@@ -63,9 +61,8 @@ def main() -> int:
         for name in args.models:
             if not (work / "models" / name / "deploy.yaml").is_file():
                 _export(name, work)
-        code = _measure(args, work)
-        folder = work / "lite_json"
-        results = [Result.from_json(path.read_text("utf-8")) for path in sorted(folder.glob("*-x86-t1*.json"))]
+        flags = ["--precision=fp32,int8", f"--repeats={args.repeats}", f"--rounds={args.rounds}"]
+        code, results = run_lite(work, work / "image.npy", *flags, f"--html={work / 'lite.html'}")
         results = [result for result in results if result.model in args.models]
     print(markdown(results))
     if args.save_json:
@@ -85,12 +82,13 @@ def _export(name: str, work: Path) -> None:
     print(f"{name}: exported with {op}", file=sys.stderr, flush=True)
 
 
-def _measure(args: argparse.Namespace, work: Path) -> int:
-    """One session over all models: in turns, each round a fresh process."""
+def run_lite(work: Path, tensor: Path, *flags: str) -> tuple[int, list[Result]]:
+    """One session over all of `work/models`: in turns, each round a fresh process. Its exit code and its results."""
     command = [sys.executable, str(resource("deploy/lite/benchmark.py")), f"--models_dir={work / 'models'}"]
-    command += [f"--input={work / 'image.npy'}", f"--result_file={work / 'lite.txt'}", "--precision=fp32,int8"]
-    command += ["--warmup=3", f"--repeats={args.repeats}", f"--rounds={args.rounds}", f"--html={work / 'lite.html'}"]
-    return subprocess.run(command, check=False).returncode
+    command += [f"--input={tensor}", f"--result_file={work / 'lite.txt'}", "--warmup=3", *flags]
+    code = subprocess.call(command)
+    files = sorted((work / "lite_json").glob("*-x86-t1*.json"))
+    return code, [Result.from_json(path.read_text(encoding="utf-8")) for path in files]
 
 
 def markdown(results: Sequence[Result]) -> str:

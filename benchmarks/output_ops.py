@@ -7,8 +7,6 @@ Inference and Paddle-Lite; measures the time of all four ops under Paddle-Lite i
 matrix` asserts on it.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess
@@ -16,9 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from paddleseg_ext_tools.arguments import find_config
-from paddleseg_ext_tools.commands import export
-from paddleseg_ext_tools.paths import resource
+import numpy as np
+
+from paddleseg_ext_runtime.output_ops import LABEL_OPS
+from paddleseg_ext_tools.arguments import find_config, set_device
+from paddleseg_lite import run_paddlelite
+from paddleseg_lite.convert import convert, find_opt
 
 SIZE = 512
 
@@ -48,22 +49,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(args: argparse.Namespace, folder: Path) -> dict:
     """All figures as plain numbers; `folder` takes exports and intermediate tensors."""
-    import numpy as np
     import paddle
 
     from paddleseg_ext.models.layers.resize import resize
     from paddleseg_ext.models.output_ops import OUTPUT_OPS
     from paddleseg_ext.weights import load_weights
-    from paddleseg_ext_runtime.output_ops import LABEL_OPS
     from paddleseg_ext_runtime.runtimes import ModelProcess
     from paddleseg_ext_tools.lab.systems import Network
 
+    set_device("cpu")
     network = Network(find_config(args.config), args.opts)
     dataset, model = network.builder.build("val_dataset"), network.model
     load_weights(model, args.model_path)
     model.eval()
     for op in (*LABEL_OPS, "decoder"):
-        _export(args, op, folder / "models" / op)
+        report = network.export(op, (1, 3, SIZE, SIZE), folder / "models" / op)
+        print(f"{op}: {report.operators} operators. Checked with Paddle Inference: {report.agreement}.")
     count = min(args.images or len(dataset), len(dataset))
     processes = {op: ModelProcess("paddle_inference", folder / "models" / op) for op in LABEL_OPS}
     lite = {op: _convert(folder, op) for op in LABEL_OPS}
@@ -90,44 +91,14 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     return config | {"ops": rows, "timed": timed, "lite_ms": _time(args, folder)}
 
 
-def _export(args: argparse.Namespace, op: str, save_dir: Path) -> None:
-    flags = [
-        f"--config={args.config}",
-        f"--model_path={args.model_path}",
-        f"--output_op={op}",
-        f"--save_dir={save_dir}",
-    ]
-    opts = ["--opts", *args.opts] if args.opts else []
-    if export.main([*flags, "--input_shape", "1", "3", str(SIZE), str(SIZE), *opts]) != 0:
-        raise SystemExit(f"cannot export {op}")
-
-
-def _files(folder: Path, op: str) -> tuple[str, str]:
-    return str(folder / "models" / op / "model.pdmodel"), str(folder / "models" / op / "model.pdiparams")
-
-
 def _convert(folder: Path, op: str) -> Path:
-    from paddleseg_lite.convert import convert, find_opt
-
-    model, params = _files(folder, op)
-    return convert(Path(model), Path(params), folder / f"{op}.nb", "x86", find_opt(None), 300.0)
+    model, params = (folder / "models" / op / name for name in ("model.pdmodel", "model.pdiparams"))
+    return convert(model, params, folder / f"{op}.nb", "x86", find_opt(None), 300.0)
 
 
 def _run_lite(nb_file: Path, folder: Path):
-    import numpy as np
-
-    from paddleseg_lite import run_paddlelite
-
-    flags = [f"--nb={folder / nb_file.name}", f"--input={folder / 'in.npy'}", f"--output_dir={folder}"]
-    command = [
-        sys.executable,
-        run_paddlelite.__file__,
-        *flags,
-        "--threads=1",
-        "--warmup=0",
-        "--repeats=1",
-        "--min_seconds=0",
-    ]
+    command = [sys.executable, run_paddlelite.__file__, f"--nb={nb_file}", f"--input={folder / 'in.npy'}"]
+    command += [f"--output_dir={folder}", "--threads=1", "--warmup=0", "--repeats=1", "--min_seconds=0"]
     subprocess.run(command, check=True, capture_output=True)
     report = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))
     return np.load(folder / report["outputs"][0])
@@ -135,15 +106,9 @@ def _run_lite(nb_file: Path, folder: Path):
 
 def _time(args: argparse.Namespace, folder: Path) -> dict[str, dict]:
     """Median and all runs in ms by operator, in turns on the image that costs VIM most; `valid` as the tool says."""
-    from paddleseg_lite.result import Result
+    from lite_families import run_lite
 
-    script, result_file = resource("deploy/lite/benchmark.py"), folder / "lite.txt"
-    flags = [f"--models_dir={folder / 'models'}", f"--input={folder / 'timed.npy'}", f"--result_file={result_file}"]
-    subprocess.run(
-        [sys.executable, str(script), *flags, "--warmup=3", f"--repeats={args.repeats}", "--rounds=2"], check=False
-    )
-    files = (folder / "lite_json").glob("*-t1.json")
-    results = [Result.from_json(path.read_text(encoding="utf-8")) for path in files]
+    _, results = run_lite(folder, folder / "timed.npy", f"--repeats={args.repeats}", "--rounds=2")
     keys = ("median_ms", "min_ms", "p90_ms", "series_ms", "valid", "invalid_reasons")
     return {result.output_op: {key: getattr(result, key) for key in keys} for result in results}
 

@@ -49,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
         print(_help())
         return 0
     if command in ("-V", "--version"):
-        print(_version())
+        from importlib import metadata
+
+        print(f"paddleseg-ext {metadata.version('paddleseg-ext')}")
         return 0
     if command in SCRIPTS:
         return _script(command, rest)
@@ -79,19 +81,13 @@ def _script(name: str, argv: list[str]) -> int:
 
 
 def _help() -> str:
-    scripts = {name: what for name, (_, what) in SCRIPTS.items()}
-    commands = "\n".join(f"  {name:<17} {what}" for name, what in {**COMMANDS, **scripts}.items())
+    known = COMMANDS | {name: what for name, (_, what) in SCRIPTS.items()}
+    commands = "\n".join(f"  {name:<17} {what}" for name, what in known.items())
     return (
         "usage: paddleseg-ext COMMAND [ARGS...]\n\n"
         f"{commands}\n\n"
         "`paddleseg-ext COMMAND --help` lists the flags of one command."
     )
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"paddleseg-ext {version('paddleseg-ext')}"
 
 
 if __name__ == "__main__":

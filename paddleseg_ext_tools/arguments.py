@@ -7,6 +7,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paddleseg_ext.core.inference import InferenceOptions
 
 DEVICES = ("cpu", "gpu", "xpu", "npu", "mlu")
 
@@ -17,7 +21,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 def new_parser(description: str, device: bool = True) -> argparse.ArgumentParser:
     """A parser with `--config`, `--opts` and, unless the tool always works on the CPU, `--device`."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("--config", required=True, help="the yaml of the model")
+    parser.add_argument("--config", required=True, type=find_config, help="the yaml of the model")
     if device:
         parser.add_argument(
             "--device", default="gpu", choices=DEVICES, help="without the device: the CPU, with a warning"
@@ -26,8 +30,8 @@ def new_parser(description: str, device: bool = True) -> argparse.ArgumentParser
     return parser
 
 
-def launch(function: Callable[[], object]) -> int:
-    """Calls a tool's work and returns its exit code; see `paddleseg_ext_runtime.command.run`.
+def launch(function: Callable[..., object], *given: object) -> int:
+    """Calls a tool's work with what it is `given` and returns its exit code; see `paddleseg_ext_runtime.command.run`.
 
     The library is imported here, after the command line was parsed: `--help` must not wait for paddle. A Python,
     numpy or OpenCV that it cannot work with is one line and exit code 2.
@@ -42,7 +46,7 @@ def launch(function: Callable[[], object]) -> int:
         return 2
     from paddleseg_ext_runtime.command import run
 
-    return run(function)
+    return run(lambda: function(*given))
 
 
 def add_ignore_flag(parser: argparse.ArgumentParser, what: str) -> None:
@@ -65,8 +69,9 @@ def add_test_flags(parser: argparse.ArgumentParser, switch: str) -> None:
     parser.add_argument("--data_format", default="NCHW", choices=("NCHW",), help="kept for PaddleSeg's command lines")
 
 
-def merged_test_config(args: argparse.Namespace, switch: str, from_yaml: dict) -> dict:
-    """The yaml's `test_config`, overridden by the flags that were given."""
+def test_options(args: argparse.Namespace, switch: str, from_yaml: dict) -> InferenceOptions:
+    """The yaml's `test_config`, overridden by the flags that were given. Raises ConfigError for what cannot work."""
+    from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext_runtime.log import get_logger
 
     settings = dict(from_yaml)
@@ -85,7 +90,7 @@ def merged_test_config(args: argparse.Namespace, switch: str, from_yaml: dict) -
             )  # fmt: skip
     if args.is_slide:
         settings.update(is_slide=True, crop_size=args.crop_size, stride=args.stride)
-    return settings
+    return InferenceOptions.from_dict(settings)
 
 
 def find_config(path: str) -> Path:

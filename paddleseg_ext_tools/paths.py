@@ -20,9 +20,8 @@ def resource(relative: str) -> Path:
     Raises:
         FileNotFoundError: neither checkout nor installed package has it, or it is of no shipped tree.
     """
-    parts = Path(relative).parts
-    shipped = any(parts[: len(tree.split("/"))] == tuple(tree.split("/")) for tree in SHIPPED)
-    if shipped and ".." not in parts:
+    is_shipped = any(Path(relative).is_relative_to(tree) for tree in SHIPPED)
+    if is_shipped and ".." not in Path(relative).parts:
         for root in _roots():
             path = root / relative
             if path.exists():

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from paddleseg_ext_tools.arguments import launch
 from paddleseg_ext_tools.comparison.published import (
@@ -46,8 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: run(args))
+    return launch(run, parse_args(argv))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -123,9 +122,9 @@ def rewrite(configs: Path, catalogue: Catalogue, write: bool = True) -> list[Pat
     from paddleseg_ext_tools.lab.complexity import Complexity
 
     counts = {}
-    for path, kept in read_counts(configs).items():
-        numbers = {key: value for key, value in kept.items() if key != "model"}
-        counts[path] = Complexity(**{**numbers, "size": tuple(numbers["size"])})
+    for path, numbers in read_counts(configs).items():
+        del numbers["model"]
+        counts[path] = Complexity(**numbers)
     tables = {configs.parent / "README.md": overview(catalogue, counts)}
     for folder in sorted({path.split("/")[0] for path in config_paths(configs)}):
         tables[configs / folder / "README.md"] = folder_table(configs, folder, catalogue, counts)
@@ -149,44 +148,36 @@ def overview(catalogue: Catalogue, counts: dict[str, Complexity]) -> str:
         f"| model | trainable parameters | GFLOPs at 512x512 | published mIoU | published latency, {OVERVIEW_DEVICE} |",
         "|---|---|---|---|---|",
     ]
+    beside = " · ".join
     for name, paths in catalogue.readme.items():
         entries = [catalogue.configs[path] for path in paths]
         size = f" at {entries[0].tested_at}" if "x" in entries[0].tested_at else ""
-        mious = _beside(f"{entry.figures.miou['single']:.2f}" for entry in entries)
+        mious = beside(f"{entry.figures.miou['single']:.2f}" for entry in entries)
         latencies = [entry.figures.latency_ms for entry in entries]
         unit = " ms with VIM" if entries[0].output_op == "vim" else " ms"
         cells = (
             name,
-            _beside(f"{counts[path].trainable:,}" for path in paths),
-            _beside(f"{counts[path].gflops:.2f}" for path in paths),
+            beside(f"{counts[path].trainable:,}" for path in paths),
+            beside(f"{counts[path].gflops:.2f}" for path in paths),
             f"{entries[0].data} {mious} %{size}",
-            _beside(NONE if ms is None else str(ms) for ms in latencies) + unit if any(latencies) else NONE,
+            beside(NONE if ms is None else str(ms) for ms in latencies) + unit if any(latencies) else NONE,
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _beside(figures: Iterable[str]) -> str:
-    return " · ".join(figures)
-
-
 def folder_table(configs: Path, folder: str, catalogue: Catalogue, counts: dict[str, Complexity]) -> str:
     """The markdown of one folder: its configs, the notes on them, how the printed parameters were counted."""
-    entries = [catalogue.configs[path] for path in config_paths(configs) if path in catalogue.configs]
-    entries = sorted((e for e in entries if e.path.startswith(f"{folder}/")), key=_place(catalogue))
+    found = config_paths(configs)
+    entries = [entry for path, entry in catalogue.configs.items() if path in found and path.startswith(f"{folder}/")]
     notes = list(dict.fromkeys(note for entry in entries for note in entry.figures.notes))
     rows = [_cells(configs, entry, catalogue, counts[entry.path], notes) for entry in entries]
     # A column without any value is left out.
     shown = [name for name in rows[0] if any(row[name] != NONE for row in rows)]
     lines = [f"| {' | '.join(shown)} |", f"|{'---|' * len(shown)}"]
     lines += [f"| {' | '.join(row[name] for name in shown)} |" for row in rows]
-    lines += ["", *_below(entries, catalogue, counts, notes)]
+    lines += ["", _below(entries, catalogue, counts, notes)]
     return "\n".join(lines)
-
-
-def _place(catalogue: Catalogue) -> Any:
-    order = {path: place for place, path in enumerate(catalogue.configs)}
-    return lambda entry: order[entry.path]
 
 
 def _cells(configs: Path, entry: PublishedConfig, catalogue: Catalogue, counts: Complexity, notes: list[str]) -> dict:
@@ -216,7 +207,7 @@ def _cells(configs: Path, entry: PublishedConfig, catalogue: Catalogue, counts: 
 
 def _below(
     entries: Sequence[PublishedConfig], catalogue: Catalogue, counts: dict[str, Complexity], notes: Sequence[str]
-) -> list[str]:
+) -> str:
     """The sources of the figures, the counting rules and the notes."""
     from paddleseg_ext_tools.lab.complexity import explain
 
@@ -229,15 +220,13 @@ def _below(
         said.append(f"Published figures are the authors': {'; '.join(links)}.")
     if any(entry.figures.latency_ms for entry in entries):
         said.append(f"Latency: {catalogue.device}, one thread.")
-    lines = [*said, ""]
+    rules = []
     for entry in entries:
-        printed = entry.figures.params
-        if printed:
+        if printed := entry.figures.params:
             rule = explain(printed, counts[entry.path])
-            lines.append(f'- "{printed}" of {_name(entry)}: {rule or "no counting rule gives it"}.')
-    lines += [""] * (lines[-1] != "")
-    lines += [f"{number}. {catalogue.notes[note]}" for number, note in enumerate(notes, start=1)]
-    return lines[: len(lines) - (lines[-1] == "")]
+            rules.append(f'- "{printed}" of {_name(entry)}: {rule or "no counting rule gives it"}.')
+    numbered = [f"{number}. {catalogue.notes[note]}" for number, note in enumerate(notes, start=1)]
+    return "\n\n".join("\n".join(block) for block in (said, rules, numbered) if block)
 
 
 def _name(entry: PublishedConfig) -> str:

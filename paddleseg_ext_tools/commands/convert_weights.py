@@ -34,8 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: convert_weights(args))
+    return launch(convert_weights, parse_args(argv))
 
 
 def convert_weights(args: argparse.Namespace) -> None:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from paddleseg_ext_tools.arguments import launch
@@ -57,44 +56,43 @@ class Demo:
         self.data = self.folder / "data"
         self.config = str(resource(CONFIG))
         self.weights = str(self.folder / "train" / "best_model" / "model.pdparams")
+        self.trained = [f"--config={self.config}", f"--model_path={self.weights}"]
         self.opts = [f"train_dataset.dataset_root={self.data}", f"val_dataset.dataset_root={self.data}"]
         self.seconds: dict[str, float] = {}
 
     def run(self) -> None:
         """All steps; the report is named last. Raises PaddleSegExtError when one fails."""
+        from paddleseg_ext_runtime.reading import read_image
         from paddleseg_ext_tools.demonstration.report import write_report
 
-        self._check_photo()
+        if self.args.photo:
+            read_image(self.args.photo)  # a wrong path is an error now, not after minutes
         self._claim_folder()
         for stale in ("train", "labels", "predictions", "photo", "lite", "models"):
             shutil.rmtree(self.folder / stale, ignore_errors=True)
-        for name, step in self._steps():
-            with self._timed(name):
-                step()
+        for name, step, *given in self._steps():
+            print(f"\n── {name}", flush=True)
+            started = time.perf_counter()
+            step(*given)
+            self.seconds[name] = time.perf_counter() - started
         timings = {"steps": self.seconds, "photo": self.args.photo}
         (self.folder / "timings.json").write_text(json.dumps(timings), encoding="utf-8")
         report = write_report(self.folder, self.data)
         print(f"\nThe demo took {sum(self.seconds.values()):.0f} s. Everything is in {self.folder}; open the report:")
         print(report.resolve())
 
-    def _steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
+    def _steps(self) -> Iterator[tuple]:
+        """Each step's name, its method, and what the method is given."""
         yield "draw the data set", self._draw
         yield "train", self._train
         yield "validate", self._validate
-        yield "predict", self._predict
+        yield "predict", self._predict, self.data / "images" / "validation", self.folder / "predictions"
         for op in OPS:
-            yield f"export {op}", lambda op=op: self._export(op)
+            yield f"export {op}", self._export, op
         yield "compare the output ops", self._compare
         yield "measure with Paddle-Lite", self._measure
         if self.args.photo:
-            yield "predict your photograph", self._predict_photo
-
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        print(f"\n── {name}", flush=True)
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - started
+            yield "predict your photograph", self._predict, self.args.photo, self.folder / "photo"
 
     def _claim_folder(self) -> None:
         """Refuses a folder with other files; removes an earlier demo's results, so they never count as new."""
@@ -104,53 +102,32 @@ class Demo:
             raise ConfigError(f"{self.folder} holds files that no demo made; choose another --save_dir")
         (self.folder / MARKER).touch()
 
-    def _check_photo(self) -> None:
-        from paddleseg_ext_runtime.reading import read_image
-
-        if self.args.photo:
-            read_image(self.args.photo)
-
     def _draw(self) -> None:
         sizes = ["--train=48", "--val=8"] if self.args.fast else []
         _call("make_scenes", make_scenes.main, [f"--save_dir={self.data}", *sizes])
 
     def _train(self) -> None:
-        folder = self.folder / "train"
         length, crops = ["--save_interval=95"], []
         if self.args.fast:
             # Batch norm statistics need some fifty iterations, so there are many small iterations.
             length = ["--iters=70", "--save_interval=70", "--batch_size=2"]
             crops = ["train_dataset.transforms.0.crop_size=[128,128]"]
-        flags = [
-            f"--config={self.config}",
-            f"--save_dir={folder}",
-            "--do_eval",
-            "--use_vdl",
-            f"--seed={self.args.seed}",
-            "--keep_checkpoint_max=1",
-            "--device=cpu",
-        ]
+        flags = [f"--config={self.config}", f"--save_dir={self.folder / 'train'}", "--do_eval", "--use_vdl"]
+        flags += [f"--seed={self.args.seed}", "--keep_checkpoint_max=1", "--device=cpu"]
         _call("train", train.main, [*flags, *length, "--opts", *self.opts, *crops])
 
     def _validate(self) -> None:
-        flags = [f"--config={self.config}", f"--model_path={self.weights}", f"--save_json={self.folder / 'val.json'}"]
-        _call("val", val.main, [*flags, "--device=cpu", "--opts", *self.opts])
+        flags = [*self.trained, f"--save_json={self.folder / 'val.json'}", "--device=cpu", "--opts", *self.opts]
+        _call("val", val.main, flags)
 
-    def _predict(self) -> None:
-        self._predict_images(self.data / "images" / "validation", self.folder / "predictions")
-
-    def _predict_photo(self) -> None:
-        self._predict_images(Path(self.args.photo), self.folder / "photo")
-
-    def _predict_images(self, images: Path, save_dir: Path) -> None:
-        flags = [f"--config={self.config}", f"--model_path={self.weights}", f"--image_path={images}"]
+    def _predict(self, images: str | Path, save_dir: Path) -> None:
         from paddleseg_ext_tools.demonstration.figures import custom_colours
 
-        colors = [str(value) for value in custom_colours(150)]
-        _call("predict", predict.main, [*flags, f"--save_dir={save_dir}", "--device=cpu", "--custom_color", *colors])
+        flags = [*self.trained, f"--image_path={images}", f"--save_dir={save_dir}", "--device=cpu"]
+        _call("predict", predict.main, [*flags, "--custom_color", *map(str, custom_colours(150))])
 
     def _export(self, op: str) -> None:
-        flags = [f"--config={self.config}", f"--model_path={self.weights}", "--input_shape", "1", "3", "512", "512"]
+        flags = [*self.trained, "--input_shape", "1", "3", "512", "512"]
         _call("export", export.main, [*flags, f"--output_op={op}", f"--save_dir={self.folder / 'models' / op}"])
 
     def _compare(self) -> None:
@@ -181,22 +158,14 @@ class Demo:
 
         from paddleseg_ext_tools.scenes import make_scene
 
-        scene, lite = self.folder / "scene.png", self.folder / "lite"
+        scene, image, models = self.folder / "scene.png", self.folder / "image1.txt", self.folder / "models"
         cv2.imwrite(str(scene), make_scene(SCENE_SEED, 512, 512)[0][:, :, ::-1])
-        image = self.folder / "image1.txt"
-        _script(
-            "gen_val_txt.py",
-            f"--image={scene}",
-            f"--deploy_yaml={self.folder}/models/vim/deploy.yaml",
-            f"--output={image}",
-        )
+        deploy_yaml = models / "vim" / "deploy.yaml"
+        _script("gen_val_txt.py", f"--image={scene}", f"--deploy_yaml={deploy_yaml}", f"--output={image}")
         runs = ["--warmup=1", "--repeats=3"] if self.args.fast else ["--warmup=3", "--repeats=15", "--rounds=2"]
-        flags = [
-            f"--models_dir={self.folder / 'models'}",
-            f"--input={image}",
-            f"--result_file={lite / 'test_result.txt'}",
-        ]
-        _script("benchmark.py", *flags, *runs, tolerated=BENCHMARK_INVALID)
+        results = self.folder / "lite" / "test_result.txt"
+        flags = [f"--models_dir={models}", f"--input={image}", f"--result_file={results}", *runs]
+        _script("benchmark.py", *flags, tolerated=BENCHMARK_INVALID)
 
 
 def _call(name: str, tool: Callable[[list[str]], int], arguments: list[str]) -> None:

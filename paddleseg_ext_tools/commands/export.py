@@ -5,13 +5,7 @@ from __future__ import annotations
 import argparse
 
 from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
-from paddleseg_ext_tools.arguments import (
-    add_ignore_flag,
-    find_config,
-    launch,
-    new_parser,
-    set_device,
-)
+from paddleseg_ext_tools.arguments import add_ignore_flag, launch, new_parser, set_device
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -40,8 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: export(args))
+    return launch(export, parse_args(argv))
 
 
 def export(args: argparse.Namespace) -> None:
@@ -53,7 +46,7 @@ def export(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.log import get_logger
     from paddleseg_ext_tools.lab.systems import Network
 
-    network = Network(find_config(args.config), args.opts)
+    network = Network(args.config, args.opts)
     shape = check_input_shape(args.input_shape, network.config.in_channels)
     test_scale = network.test_scale
     save_dir = writable_dir(args.save_dir)

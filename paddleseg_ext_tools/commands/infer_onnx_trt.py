@@ -13,7 +13,7 @@ import statistics
 
 from paddleseg_ext_runtime.flags import counted
 from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
-from paddleseg_ext_tools.arguments import find_config, launch, new_parser, set_device
+from paddleseg_ext_tools.arguments import launch, new_parser, set_device
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,8 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the script and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: measure(args))
+    return launch(measure, parse_args(argv))
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -55,7 +54,7 @@ def measure(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.verify import check_input, compare
     from paddleseg_ext_tools.lab.systems import Network
 
-    network = Network(find_config(args.config), [*(args.opts or []), "test_config=null"])
+    network = Network(args.config, [*(args.opts or []), "test_config=null"])
     channels = network.config.in_channels
     shape = check_input_shape([1, channels, args.height, args.width], channels)
     save_dir = writable_dir(args.save_dir)

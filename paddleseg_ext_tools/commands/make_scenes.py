@@ -29,20 +29,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: make_scenes(args))
+    return launch(make_scenes, parse_args(argv))
 
 
 def make_scenes(args: argparse.Namespace) -> None:
     """Writes the data set, or leaves an existing equal one as it is."""
-    from pathlib import Path
-
     from paddleseg_ext_runtime.errors import DataError
     from paddleseg_ext_tools.scenes import write_dataset
 
     try:
-        size = tuple(args.size) if args.size else None
-        write_dataset(Path(args.save_dir), args.train, args.val, size, args.seed, layout=args.layout)
+        write_dataset(args.save_dir, args.train, args.val, args.size, args.seed, layout=args.layout)
     except (ValueError, OSError) as error:
         raise DataError(str(error)) from error
     print(f"{args.save_dir}: {args.train} training and {args.val} validation scenes in the layout of {args.layout}")

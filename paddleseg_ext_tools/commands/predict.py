@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
-from paddleseg_ext_tools.arguments import (
-    add_ignore_flag,
-    add_test_flags,
-    find_config,
-    launch,
-    merged_test_config,
-    new_parser,
-    set_device,
-)
+from paddleseg_ext_tools.arguments import add_ignore_flag, add_test_flags, launch, new_parser, set_device, test_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,13 +36,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: predict(args))
+    return launch(predict, parse_args(argv))
 
 
 def predict(args: argparse.Namespace) -> None:
     """Predicts at the resolution the config tests at, and writes overlays and coloured label maps."""
-    from paddleseg_ext.core.inference import InferenceOptions
+    from paddleseg_ext.core.inference import predict_scores
     from paddleseg_ext.export.static_graph import check_input_shape
     from paddleseg_ext.weights import load_weights
     from paddleseg_ext_runtime.command import writable_dir
@@ -61,9 +53,9 @@ def predict(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.segmenter import Segmenter
     from paddleseg_ext_tools.lab.systems import Network
 
-    network = Network(find_config(args.config), args.opts)
+    network = Network(args.config, args.opts)
     config = network.config
-    test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_pred", config.test_config))
+    test_config = test_options(args, "aug_pred", config.test_config)
     pictures = list_pictures(args.image_path)
     colors = palette(args.custom_color)
     shape = check_input_shape(args.input_shape, config.in_channels)
@@ -76,17 +68,10 @@ def predict(args: argparse.Namespace) -> None:
     if args.output_op:
         run = _exported(model, network.output_op(args.output_op), test_config)
     else:
-        run = _tested(model, test_config)
+        run = partial(predict_scores, model, config=test_config)
     segmenter = Segmenter(run, pipeline, config.in_channels)
     count = predict_pictures(segmenter, pictures, Results(save_dir, colors, has_overlays=True))
     get_logger().info("%d predictions are in %s", count, save_dir)
-
-
-def _tested(model: nn.Layer, test_config: InferenceOptions) -> Run:
-    """Scores as `test_config` says: with scales, flips and windows."""
-    from paddleseg_ext.core.inference import predict_scores
-
-    return lambda x: predict_scores(model, x, test_config)
 
 
 def _exported(model: nn.Layer, output_op: str, test_config: InferenceOptions) -> Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from paddleseg_ext_tools.arguments import add_ignore_flag, find_config, launch, new_parser, set_device
+from paddleseg_ext_tools.arguments import add_ignore_flag, launch, new_parser, set_device
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -45,8 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: train(args))
+    return launch(train, parse_args(argv))
 
 
 def train(args: argparse.Namespace) -> None:
@@ -61,7 +60,7 @@ def train(args: argparse.Namespace) -> None:
     from paddleseg_ext_runtime.command import writable_dir
     from paddleseg_ext_runtime.log import get_logger
 
-    config = Config(find_config(args.config), args.learning_rate, args.batch_size, args.iters, args.opts)
+    config = Config(args.config, args.learning_rate, args.batch_size, args.iters, args.opts)
     test_config = InferenceOptions.from_dict(config.test_config)
     save_dir = writable_dir(args.save_dir)
     set_device(args.device)

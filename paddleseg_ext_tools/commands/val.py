@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from paddleseg_ext_tools.arguments import (
-    add_ignore_flag,
-    add_test_flags,
-    find_config,
-    launch,
-    merged_test_config,
-    new_parser,
-    set_device,
-)
+from paddleseg_ext_tools.arguments import add_ignore_flag, add_test_flags, launch, new_parser, set_device, test_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -31,8 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    args = parse_args(argv)
-    return launch(lambda: val(args))
+    return launch(val, parse_args(argv))
 
 
 def val(args: argparse.Namespace) -> None:
@@ -41,14 +32,13 @@ def val(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from paddleseg_ext.core.distributed import join
-    from paddleseg_ext.core.inference import InferenceOptions
     from paddleseg_ext.core.val import evaluate
     from paddleseg_ext_runtime.command import writable_dir
     from paddleseg_ext_tools.lab.systems import Network
 
-    network = Network(find_config(args.config), args.opts)
+    network = Network(args.config, args.opts)
     config = network.config
-    test_config = InferenceOptions.from_dict(merged_test_config(args, "aug_eval", config.test_config))
+    test_config = test_options(args, "aug_eval", config.test_config)
     if args.save_json:
         writable_dir(Path(args.save_json).parent)
     set_device(args.device)

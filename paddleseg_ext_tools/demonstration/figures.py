@@ -3,8 +3,6 @@
 Label maps are palette PNG and photographs JPEG in data URIs, figures are inline SVG (`lab.drawing`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,36 +111,32 @@ def _truth_path(dataset_root: Path, name: str) -> Path:
 def mosaic(names: Sequence[str], labels_dir: Path, dataset_root: Path, num_classes: int) -> tuple[list, list[int]]:
     """Rows of four tiles for the named validation scenes, and the classes they show by falling area.
 
-    A row is {"name", "right": share of pixels that are right, "tiles": [{"title", "uri", "alt"}, …]}.
+    A row is {"right": share of pixels that are right, "tiles": [(title, uri, alt), …]}.
     Raises DataError naming a picture, label or prediction that is missing, broken or of another size.
     """
     rows, area = [], np.zeros(256, "int64")
     for name in names:
         image_path = dataset_root / "images" / "validation" / f"{name}.jpg"
         image = read_rgb(image_path)
-        truth = read_label(_truth_path(dataset_root, name), num_classes, zero_is_ignore=True)
-        guess = read_label(labels_dir / f"{name}.png", num_classes)
-        check_same_size(image, truth, image_path, _truth_path(dataset_root, name))
-        check_same_size(image, guess, image_path, labels_dir / f"{name}.png")
+        truth_path, guess_path = _truth_path(dataset_root, name), labels_dir / f"{name}.png"
+        truth = read_label(truth_path, num_classes, zero_is_ignore=True)
+        guess = read_label(guess_path, num_classes)
+        check_same_size(image, truth, image_path, truth_path)
+        check_same_size(image, guess, image_path, guess_path)
         judged = truth != IGNORED
         wrong = judged & (guess != truth)
         right = 1 - wrong.sum() / max(judged.sum(), 1)
+        alt = f"in red the {1 - right:.1%} of {name} gone wrong"
         tiles = [
-            _tile("picture", data_uri(image), f"the drawn scene {name}"),
-            _tile("truth", data_uri(paint(truth), "png"), f"the true classes of {name}"),
-            _tile("prediction", data_uri(paint(guess), "png"), f"the predicted classes of {name}"),
-            _tile(
-                "errors", data_uri(_errors(image, wrong, judged)), f"in red the {1 - right:.1%} of {name} gone wrong"
-            ),
+            ("Picture", data_uri(image), f"the drawn scene {name}"),
+            ("Truth", data_uri(paint(truth), "png"), f"the true classes of {name}"),
+            ("Prediction", data_uri(paint(guess), "png"), f"the predicted classes of {name}"),
+            ("Where they differ", data_uri(_errors(image, wrong, judged)), alt),
         ]
-        rows.append({"name": name, "right": float(right), "tiles": tiles})
+        rows.append({"right": float(right), "tiles": tiles})
         area += np.bincount(truth.ravel(), minlength=256) + np.bincount(guess.ravel(), minlength=256)
     area[IGNORED] = 0
     return rows, [int(index) for index in np.argsort(-area, kind="stable") if area[index]]
-
-
-def _tile(title: str, uri: str, alt: str) -> dict[str, str]:
-    return {"title": title, "uri": uri, "alt": alt}
 
 
 def _errors(image: np.ndarray, wrong: np.ndarray, judged: np.ndarray) -> np.ndarray:

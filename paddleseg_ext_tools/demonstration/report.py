@@ -4,8 +4,6 @@ Reads what the demo leaves in its folder, draws with figures.py and fills report
 needs neither network nor other files.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -31,7 +29,6 @@ from paddleseg_ext_tools.lab.pages import render
 from paddleseg_lite.errors import LiteError
 from paddleseg_lite.result import Result
 
-REPORT, TEMPLATE = "report.html", "demonstration/report.html.jinja"
 DECODER, VIM, ARGMAX = "decoder", "vim", "argmax"
 ALWAYS = (DECODER, VIM, "vim_exact", ARGMAX)
 PACKAGES = {
@@ -41,6 +38,7 @@ PACKAGES = {
     "numpy": "numpy",
     "OpenCV": "opencv-python-headless",
 }
+Values = dict[str, Any]
 LEAST_SHOWN = 0.01  # the share of a photograph from which a class is in its legend
 PHOTO_SIDE = 1100
 
@@ -65,12 +63,14 @@ def write_report(folder: Path, dataset_root: Path) -> Path:
     with _naming(folder / "agreement.json"):
         ops, images = _ops(results, agreement), agreement["images"]
         missing = [op for op in dict.fromkeys([*ALWAYS, *agreement["ops"]]) if op not in results]
+    run = next(iter(results.values()), {})  # of the values that are alike in all of them
+    by_op = {row["name"]: row for row in ops}
     page = {
         **quality,
         **_scenes(folder / "labels", dataset_root, quality["num_classes"]),
-        "headline": _headline(quality, ops, steps, history),
+        "headline": _headline(quality, by_op, steps, history),
         "ops": ops,
-        "by_op": {row["name"]: row for row in ops},
+        "by_op": by_op,
         "missing": missing,
         "chart": _chart(ops),
         "validation_images": images,
@@ -78,13 +78,16 @@ def write_report(folder: Path, dataset_root: Path) -> Path:
         "training": training,
         "steps": steps,
         "photo": _photo(folder / "photo", timings.get("photo")),
-        "versions": _versions(results),
-        "run": next(iter(results.values()), None),
-        "conditions": _conditions(results),
+        "versions": _versions(run),
+        "run": run,
+        "conditions": _conditions(run),
     }
-    target = folder / REPORT
-    _write(target, render(TEMPLATE, **page))
-    return target
+    report = folder / "report.html"
+    try:
+        report.write_text(render("demonstration/report.html.jinja", **page), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write {report}: {error.strerror}") from error
+    return report
 
 
 @contextmanager
@@ -100,7 +103,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise DataError(f"{path} does not hold what the demo writes: {error}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Values:
     with _naming(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
@@ -108,7 +111,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return content
 
 
-def _read_history(path: Path) -> list[dict[str, Any]]:
+def _read_history(path: Path) -> list[Values]:
     with _naming(path):
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not rows:
@@ -116,29 +119,29 @@ def _read_history(path: Path) -> list[dict[str, Any]]:
         return rows
 
 
-def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
+def _read_results(folder: Path) -> dict[str, Values]:
     """Lite's single-thread results by output op; if an op has several, the last one measured."""
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: nothing was measured under Paddle-Lite")
-    found = []
+    rows = []
     for path in sorted(folder.glob("*-t1.json")):
         with _naming(path):
-            result = Result.from_json(path.read_text(encoding="utf-8"))
-            found.append((result.measured_at, _latency(result)))
-    return {row["name"]: row for _, row in sorted(found, key=lambda pair: pair[0])}
+            rows.append(_latency(Result.from_json(path.read_text(encoding="utf-8"))))
+    return {row["name"]: row for row in sorted(rows, key=lambda row: row["measured_at"])}
 
 
-def _latency(result: Result) -> dict[str, Any]:
+def _latency(result: Result) -> Values:
     """The values of one result, and how the report words them."""
     row = dataclasses.asdict(result)
     row["name"] = result.output_op or result.model
     row["about"] = OUTPUT_OPS.get(row["name"], "")
-    row["nb_mb"] = result.nb_bytes / 1e6 if result.nb_bytes else None
     row["lite_note"] = result.agreement_note or "not compared with Paddle"
-    row["lite"] = "not checked"
-    if result.agreement is not None:
-        is_share = result.agreement_kind == "equal_pixels"
-        row["lite"] = percent(result.agreement) if is_share else f"{result.agreement:.1e} σ"
+    if result.agreement is None:
+        row["lite"] = "not checked"
+    elif result.agreement_kind == "equal_pixels":
+        row["lite"] = percent(result.agreement)
+    else:
+        row["lite"] = f"{result.agreement:.1e} σ"
     return row
 
 
@@ -147,7 +150,7 @@ def percent(share: float) -> str:
     return f"{math.floor(share * 1e6 + 1e-6) / 1e4:.4f}".rstrip("0").rstrip(".") + "%"
 
 
-def _steps(timings: dict[str, Any]) -> list[dict[str, Any]]:
+def _steps(timings: Values) -> list[Values]:
     steps = {str(name): float(seconds) for name, seconds in timings.get("steps", {}).items()}
     longest = max(steps.values(), default=0) or 1
     return [
@@ -156,7 +159,7 @@ def _steps(timings: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _training(history: Sequence[dict[str, Any]]) -> str:
+def _training(history: Sequence[Values]) -> str:
     speeds = [row["images_per_second"] for row in history if row["kind"] == "train"]
     speed = f" at {np.median(speeds):.0f} pictures a second" if speeds else ""
     return f"{history[-1]['iter']} iterations{speed}"
@@ -167,7 +170,7 @@ def _clock(seconds: float) -> str:
     return duration(seconds).removeprefix("0:").removeprefix("0") if seconds < 3600 else duration(seconds)
 
 
-def _quality(val: dict[str, Any]) -> dict[str, Any]:
+def _quality(val: Values) -> Values:
     """The figures of val.json, its classes by falling IoU, and the confusion matrix."""
     confusion = np.array(val["confusion"], "float64")
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.sum():
@@ -184,34 +187,31 @@ def _quality(val: dict[str, Any]) -> dict[str, Any]:
         for index, iou in sorted(ious.items(), key=lambda pair: -pair[1])
     ]
     present = [int(index) for index in np.argsort(-pixels, kind="stable") if pixels[index]]
-    keys = ("miou", "miou_all_classes", "classes_present", "accuracy", "kappa")
     return {
-        **{key: val[key] for key in keys},
+        **{key: val[key] for key in ("miou", "miou_all_classes", "classes_present", "accuracy", "kappa")},
         "classes": rows,
         "num_classes": len(confusion),
         "confusion": figures.confusion_figure(confusion, present),
     }
 
 
-def _ops(results: dict[str, dict[str, Any]], agreement: dict[str, Any]) -> list[dict[str, Any]]:
+def _ops(results: dict[str, Values], agreement: Values) -> list[Values]:
     """A row for each measured op: the decoder first, then by cost, each with its cost over the decoder's."""
     base = results.get(DECODER, {}).get("median_ms")
     rows = []
     for name, row in sorted(results.items(), key=lambda pair: (pair[0] != DECODER, pair[1]["median_ms"])):
         seen = agreement["ops"].get(name)
-        rows.append(
-            {
-                **row,
-                "times": row["median_ms"] / base if base else None,
-                "over_ms": row["median_ms"] - base if base else None,
-                "kept": [seen["kept_min"], seen["kept_mean"], seen["kept_max"]] if seen else None,
-                "equal": percent(seen["equal"]) if seen else None,
-            }
-        )
+        costs = {
+            "times": row["median_ms"] / base if base else None,
+            "over_ms": row["median_ms"] - base if base else None,
+            "kept": [seen["kept_min"], seen["kept_mean"], seen["kept_max"]] if seen else None,
+            "equal": percent(seen["equal"]) if seen else None,
+        }
+        rows.append(row | costs)
     return rows
 
 
-def _chart(ops: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _chart(ops: Sequence[Values]) -> Values | None:
     """The latency bars in percent of an axis that ends a little beyond the largest p90."""
     if not ops:
         return None
@@ -239,20 +239,14 @@ def _chart(ops: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return {"bars": bars, "ticks": ticks, "beyond": beyond, "base": 100 * base / limit if base else None}
 
 
-def _headline(
-    quality: dict[str, Any],
-    ops: Sequence[dict[str, Any]],
-    steps: Sequence[dict[str, Any]],
-    history: Sequence[dict[str, Any]],
-) -> str:
+def _headline(quality: Values, by_op: dict[str, Values], steps: Sequence[Values], history: Sequence[Values]) -> str:
     """The result in one sentence."""
     trained = next((step["text"] for step in steps if step["name"].lower().startswith("train")), None)
     after = f"{trained} of training" if trained else f"{history[-1]['iter']} iterations"
     text = f"mIoU {quality['miou']:.2f} over {quality['classes_present']} classes after {after}"
-    rows = {row["name"]: row for row in ops}
-    if VIM not in rows or ARGMAX not in rows:
+    if VIM not in by_op or ARGMAX not in by_op:
         return text + "."
-    vim, argmax = rows[VIM], rows[ARGMAX]
+    vim, argmax = by_op[VIM], by_op[ARGMAX]
     ratio = argmax["median_ms"] / vim["median_ms"]
     text += f"; VIM answers in {vim['median_ms']:.0f} ms where argmax takes {argmax['median_ms']:.0f} ms ({ratio:.1f}×)"
     if vim["kept"]:
@@ -262,7 +256,7 @@ def _headline(
     return text + "."
 
 
-def _scenes(labels_dir: Path, dataset_root: Path, num_classes: int) -> dict[str, Any]:
+def _scenes(labels_dir: Path, dataset_root: Path, num_classes: int) -> Values:
     names = sorted(path.stem for path in labels_dir.glob("*.png"))
     if not names:
         raise DataError(f"no predicted label maps (*.png) in {labels_dir}")
@@ -275,7 +269,7 @@ def _scenes(labels_dir: Path, dataset_root: Path, num_classes: int) -> dict[str,
     return {"scenes": rows, "legend": legend}
 
 
-def _photo(folder: Path, source: str | None) -> dict[str, Any] | None:
+def _photo(folder: Path, source: str | None) -> Values | None:
     """The overlay of the user's photograph, the photograph if it is still there, and what was seen in it."""
     added = sorted(path for path in (folder / ADDED).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not added:
@@ -284,12 +278,9 @@ def _photo(folder: Path, source: str | None) -> dict[str, Any] | None:
     added.sort(key=lambda path: path.name != Path(source or "").name)
     pictures = [Path(source)] if source and Path(source).is_file() else []
     uris = [data_uri(figures.read_rgb(path), longest=PHOTO_SIDE) for path in [*pictures, added[0]]]
-    titles = ["photograph", "prediction"][-len(uris) :]
+    tiles = list(zip(["photograph", "prediction"][-len(uris) :], uris, strict=True))
     colours = folder / PSEUDO_COLOR / f"{added[0].stem}.png"
-    return {
-        "tiles": list(zip(titles, uris, strict=True)),
-        "legend": _photo_legend(colours) if colours.is_file() else [],
-    }
+    return {"tiles": tiles, "legend": _photo_legend(colours) if colours.is_file() else []}
 
 
 def _photo_legend(path: Path) -> list[tuple[str, str]]:
@@ -305,31 +296,21 @@ def _photo_legend(path: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _versions(results: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+def _versions(run: Values) -> list[tuple[str, str]]:
     rows = [("paddleseg_ext", __version__), ("Python", platform.python_version())]
     rows += [(name, package_version(package)) for name, package in PACKAGES.items()]
-    run = next(iter(results.values()), {})
     measured = (("Paddle-Lite runtime", "runtime_version"), ("opt", "opt_version"))
     return rows + [(name, run[key]) for name, key in measured if run.get(key)]
 
 
-def _conditions(results: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+def _conditions(run: Values) -> list[tuple[str, str]]:
     """The machine as the measurement found it, and how it measured; what `_versions` says is left out."""
-    run = next(iter(results.values()), None)
-    if run is None:
+    if not run:
         return []
-    facts = [(name, value) for name, value in run["device_facts"].items() if name not in ("Python", *PACKAGES)]
     return [
-        *facts,
+        *((name, value) for name, value in run["device_facts"].items() if name not in ("Python", *PACKAGES)),
         ("Threads", str(run["threads"])),
         ("Warm-up", f"{run['warmup']} runs a round"),
         ("Counted", f"{run['rounds']} rounds of {run['repeats']} runs"),
         ("Measured", f"{run['measured_at'][:16].replace('T', ' ')} UTC"),
     ]
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}") from error

@@ -21,7 +21,6 @@ from paddleseg_ext.export.static_graph import trace
 from paddleseg_ext.models.output_ops import Decoder, ExportModel
 from paddleseg_ext_runtime.errors import ConversionError
 
-MEBI = 2**20
 # A convolution's filter is applied once for each number of this argument.
 _CONVOLUTIONS = {
     "conv2d": "Output",
@@ -30,7 +29,7 @@ _CONVOLUTIONS = {
     "conv2d_transpose": "Input",
     "depthwise_conv2d_transpose": "Input",
 }
-_PRODUCTS = {"matmul_v2": ("trans_x", "trans_y"), "bmm": ()}
+_PRODUCTS = ("matmul_v2", "bmm")
 _NORM_PARAMETERS = ("Scale", "Bias", "Mean", "Variance")
 
 
@@ -62,22 +61,7 @@ class Complexity:
         return (self.conv_macs + self.matmul_macs) / 1e9
 
 
-@dataclass(frozen=True)
-class CountingRule:
-    """A rule for a printed "params (M)": the numbers that are counted, and the size of a million."""
-
-    counted: str
-    count: Callable[[Complexity], int]
-    unit: int
-
-    def value(self, complexity: Complexity) -> float:
-        """The count in units of 10^6 or 2^20."""
-        return self.count(complexity) / self.unit
-
-    def __str__(self) -> str:
-        return f"{self.counted}, in units of {'10^6' if self.unit == 10**6 else '2^20'}"
-
-
+# What may be counted for a printed "params (M)".
 _COUNTS: tuple[tuple[str, Callable[[Complexity], int]], ...] = (
     ("trainable", lambda c: c.trainable),
     ("trainable and running means", lambda c: c.trainable + c.statistics // 2),
@@ -85,27 +69,22 @@ _COUNTS: tuple[tuple[str, Callable[[Complexity], int]], ...] = (
     ("batch norms folded", lambda c: c.folded),
     ("batch norms folded, position embeddings stretched", lambda c: c.deployed),
 )
-RULES = tuple(CountingRule(counted, count, unit) for unit in (10**6, MEBI) for counted, count in _COUNTS)
-
-
-def _rounded(value: float, decimals: int) -> str:
-    return f"{value:.{decimals}f}"
-
-
-def _cut_off(value: float, decimals: int) -> str:
-    return f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
 
 
 def explain(printed: str, complexity: Complexity) -> str | None:
-    """The first rule that gives a published number such as "5.62", rounded or else cut off, or None.
+    """The first counting rule that gives a published number such as "5.62", rounded or else cut off, or None.
 
-    With so many rules one may fit by chance.
+    A rule is one of the counts in units of 10^6 or 2^20. With so many rules one may fit by chance.
     """
     decimals = len(printed.partition(".")[2])
-    for shortened, said in ((_rounded, ""), (_cut_off, ", cut off")):
-        for rule in RULES:
-            if shortened(rule.value(complexity), decimals) == printed:
-                return f"{rule}{said}"
+    for is_cut_off in (False, True):
+        for unit, million in ((10**6, "10^6"), (2**20, "2^20")):
+            for counted, count in _COUNTS:
+                value = count(complexity) / unit
+                if is_cut_off:
+                    value = math.floor(value * 10**decimals) / 10**decimals
+                if f"{value:.{decimals}f}" == printed:
+                    return f"{counted}, in units of {million}{', cut off' if is_cut_off else ''}"
     return None
 
 
@@ -124,9 +103,10 @@ def measure_complexity(model: nn.Layer, size: Sequence[int] = (512, 512), in_cha
     folded = folded_parameters(program)
     passes.optimise(program)
     conv, matmul = multiply_adds(program)
+    statistics = [p for name, p in model.named_parameters() if name.endswith(("._mean", "._variance"))]
     return Complexity(
         trainable=sum(int(p.size) for p in model.parameters() if not p.stop_gradient),
-        statistics=_statistics(model),
+        statistics=sum(int(p.size) for p in statistics),
         folded=folded,
         deployed=folded_parameters(program),
         conv_macs=conv,
@@ -135,43 +115,31 @@ def measure_complexity(model: nn.Layer, size: Sequence[int] = (512, 512), in_cha
     )
 
 
-def _statistics(model: nn.Layer) -> int:
-    return sum(int(p.size) for name, p in model.named_parameters() if name.endswith(("._mean", "._variance")))
-
-
 def multiply_adds(program: StaticProgram) -> tuple[int, int]:
     """Multiply-adds of the convolutions and of the matrix products in `program`, from the shapes it declares.
 
     Raises ConversionError for a program of open size, where they have no number, and for an operator with a filter that
     this does not know.
     """
-    shapes = _shapes(program)
+    shapes = {var.name: var.type.lod_tensor.tensor.dims for block in program.desc.blocks for var in block.vars}
     conv = matmul = 0
     for op in program.operators():
         if op.type in _CONVOLUTIONS:
             filter_shape = shapes[argument(op, "Filter")]
             conv += _volume(shapes[argument(op, _CONVOLUTIONS[op.type])], op) * math.prod(filter_shape[1:])
         elif op.type in _PRODUCTS:
-            inner = shapes[argument(op, "X")][-2 if _flag(op, "trans_x") else -1]
+            transposed = attribute(op, "trans_x")
+            inner = shapes[argument(op, "X")][-2 if transposed is not None and transposed.b else -1]
             matmul += _volume([*shapes[argument(op, "Out")], inner], op)
         elif any(slot.parameter == "Filter" for slot in op.inputs) or op.type in ("mul", "matmul"):
             raise ConversionError(f"the multiply-adds of a {op.type} are not known here")
     return conv, matmul
 
 
-def _shapes(program: StaticProgram) -> dict[str, Sequence[int]]:
-    return {var.name: var.type.lod_tensor.tensor.dims for block in program.desc.blocks for var in block.vars}
-
-
 def _volume(shape: Sequence[int], op: Any) -> int:
     if any(length < 0 for length in shape):
         raise ConversionError(f"a {op.type} of open size {list(shape)}: count a graph exported with --input_shape")
     return math.prod(shape)
-
-
-def _flag(op: Any, name: str) -> bool:
-    found = attribute(op, name)
-    return found is not None and found.b
 
 
 def folded_parameters(program: StaticProgram) -> int:

@@ -4,8 +4,6 @@ Everything is ready for a page without other files, and the text of a figure tak
 without pyplot, so that no backend is chosen for anyone else.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import re
@@ -62,16 +60,15 @@ def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
     buffer = io.StringIO()
     with matplotlib.rc_context(FIGURE_STYLE | {"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True)
-    text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = (
-        re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", text[: text.index(">")]) + text[text.index(">") :]
-    )
+    _, _, text = buffer.getvalue().partition("<svg")
+    attributes, end, content = text.partition(">")
+    attributes = re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", attributes)
+    text = attributes + end + re.sub(r"<metadata>.*?</metadata>", "", content, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
     # The page's font, at the size matplotlib chose.
     text = re.sub(r"(font: [^;\"]*?)(['\w][^;\"]*)(?=[;\"])", _page_font, text)
-    return Markup('<svg role="img" aria-label="{}"').format(alt) + Markup(text.removeprefix("<svg"))  # noqa: S704
+    return Markup('<svg role="img" aria-label="{}"').format(alt) + Markup(text)  # noqa: S704
 
 
 def _page_font(match: re.Match) -> str:

@@ -1,7 +1,5 @@
 """HTML pages from the templates of this package, which share one style."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jinja2

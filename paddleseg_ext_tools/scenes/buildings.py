@@ -1,7 +1,5 @@
 """Draws houses and lamps as sprites, and town fronts and fences as RGBA textures uint8 [h, w, 4]."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -5,8 +5,6 @@ shape into the picture by its coverage (0..1) and writes the shape's class where
 least one half, so picture and label always come from the same mask.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The kinds of scene, and a function that draws one scene from a seed."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from paddleseg_ext_tools.scenes.sprite import pick

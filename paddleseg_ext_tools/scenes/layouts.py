@@ -1,7 +1,5 @@
 """The layouts of data sets: the places of the files, the names of the classes, and the kinds of scene that fit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -51,7 +49,6 @@ class Layout:
     maps label values of scenes to those of the files; `size` is the default (height, width).
     """
 
-    title: str
     size: tuple[int, int]
     splits: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -89,36 +86,38 @@ def _cityscapes_place(split: str, number: int) -> Place:
     return f"leftImg8bit/{name}_leftImg8bit.png", label
 
 
-def _cityscapes_lists(scenes: Iterable[Scene]) -> dict[str, str]:
-    lines = dict.fromkeys(SPLITS, "")
-    for scene in scenes:
-        lines[scene.split] += f"{scene.image} {scene.label}\n" if scene.label else f"{scene.image}\n"
-    lines |= {"trainval": lines["train"] + lines["val"], "infer": lines["test"]}
-    return {f"{name}.list": text for name, text in lines.items()}
-
-
 def _camvid_place(split: str, number: int) -> Place:
     return f"images/{split}_{number:06d}.png", f"annot/{split}_{number:06d}.png"
 
 
-def _camvid_lists(scenes: Iterable[Scene]) -> dict[str, str]:
+def _lines(scenes: Iterable[Scene]) -> dict[str, str]:
+    """The text of each split's list: a line per scene with the path of its image and, where it has one, its label."""
     lines = dict.fromkeys(SPLITS, "")
     for scene in scenes:
-        lines[scene.split] += f"{scene.image} {scene.label}\n"
-    return {f"{name}.txt": text for name, text in lines.items()}
+        lines[scene.split] += f"{scene.image} {scene.label}\n" if scene.label else f"{scene.image}\n"
+    return lines
+
+
+def _cityscapes_lists(scenes: Iterable[Scene]) -> dict[str, str]:
+    lines = _lines(scenes)
+    lines |= {"trainval": lines["train"] + lines["val"], "infer": lines["test"]}
+    return {f"{name}.list": text for name, text in lines.items()}
+
+
+def _camvid_lists(scenes: Iterable[Scene]) -> dict[str, str]:
+    return {f"{name}.txt": text for name, text in _lines(scenes).items()}
 
 
 LAYOUTS = {
     "ade20k": Layout(
-        "ADE20K", (256, 256), ("train", "val"), tuple(KINDS), SCENE_CLASSES, np.arange(256, dtype=np.uint8),
-        _ade20k_place,
+        (256, 256), ("train", "val"), tuple(KINDS), SCENE_CLASSES, np.arange(256, dtype=np.uint8), _ade20k_place,
     ),
     "cityscapes": Layout(
-        "Cityscapes", (128, 256), ("train", "val", "test"), DRIVES, dict(enumerate(CITYSCAPES_CLASSES)),
+        (128, 256), ("train", "val", "test"), DRIVES, dict(enumerate(CITYSCAPES_CLASSES)),
         _table(CITYSCAPES_CLASSES, TO_CITYSCAPES), _cityscapes_place, _cityscapes_lists,
     ),
     "camvid": Layout(
-        "CamVid", (180, 240), ("train", "val", "test"), DRIVES, dict(enumerate(CAMVID_CLASSES)),
+        (180, 240), ("train", "val", "test"), DRIVES, dict(enumerate(CAMVID_CLASSES)),
         _table(CAMVID_CLASSES, TO_CAMVID), _camvid_place, _camvid_lists,
     ),
 }  # fmt: skip

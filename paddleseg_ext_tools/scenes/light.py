@@ -1,7 +1,5 @@
 """The times of day."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Trees and rocks: sprites standing on y = 0, lengths in metres."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from paddleseg_ext_tools.scenes.sprite import Sprite, pick

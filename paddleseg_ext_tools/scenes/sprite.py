@@ -1,7 +1,5 @@
 """A sprite: a small picture with coverage, on which one object is drawn in metres. Also picks from palettes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2
@@ -63,7 +61,7 @@ class Sprite:
         ink = self._ink(colour)
         cv2.ellipse(self.pixels, middle, axes, 0, 0, 360, ink, -1, cv2.LINE_8, SUBPIXEL_BITS)
 
-    def turned(self, rng: np.random.Generator) -> Sprite:
+    def turned(self, rng: np.random.Generator) -> "Sprite":
         """This sprite, mirrored with probability 1/2."""
         if rng.random() < 0.5:
             self.pixels = np.ascontiguousarray(self.pixels[:, ::-1])

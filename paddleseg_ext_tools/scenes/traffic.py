@@ -1,7 +1,5 @@
 """People, vehicles and boats: sprites standing on y = 0, lengths in metres."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from paddleseg_ext_tools.scenes.sprite import GLASS, PAINTS, Sprite, mix, pick

@@ -1,7 +1,5 @@
 """A scene while it is made: its canvas, the backdrop, the ground, and objects placed in metres."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 

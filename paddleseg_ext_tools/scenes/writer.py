@@ -1,12 +1,10 @@
 """The generated data set on disk, in the directory layout of a real one."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -50,16 +48,14 @@ def _write(path: Path, picture: np.ndarray, *options: int) -> None:
         raise OSError(f"could not write {path}")
 
 
-def _fill(root: Path, record: dict, progress: Callable[[int, int], None] | None) -> None:
+def _fill(root: Path, record: dict) -> None:
     layout, scenes, lists = _plan(record)
-    for done, scene in enumerate(scenes, start=1):
+    for scene in scenes:
         image, label = make_scene(scene.seed, *record["size"])
         is_jpeg = scene.image.endswith(".jpg")
         _write(root / scene.image, image[..., ::-1], *((cv2.IMWRITE_JPEG_QUALITY, 92) if is_jpeg else ()))
         if scene.label:
             _write(root / scene.label, layout.table[label])
-        if progress:
-            progress(done, len(scenes))
     for name, text in {**lists, RECORD: json.dumps(record, indent=2) + "\n"}.items():
         (root / name).write_text(text, encoding="utf-8")
 
@@ -74,12 +70,11 @@ def _foreign_files(root: Path) -> list[Path]:
 
 
 def write_dataset(
-    root: Path,
+    root: str | Path,
     train: int = 240,
     val: int = 60,
-    size: tuple[int, int] | None = None,
+    size: Sequence[int] | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
     layout: str = _FIRST_LAYOUT,
 ) -> None:
     """Write generated scenes in the layout of ADE20K, Cityscapes or CamVid (a key of LAYOUTS).
@@ -87,8 +82,8 @@ def write_dataset(
     Writes the files that the reader of that data set needs, and `scenes.json` (the arguments, and the class names by
     label value). Cityscapes and CamVid show only streets and have as many test scenes as validation scenes. `size` is
     (height, width) in px, by default 256x256, 128x256 and 180x240. Does nothing when `root` already holds exactly
-    this data set; otherwise it is written beside `root` and renamed when complete. `progress(done, total)` is called
-    after every scene. Raises ValueError if `root` holds files that this function did not write.
+    this data set; otherwise it is written beside `root` and renamed when complete. Raises ValueError if
+    `root` holds files that this function did not write.
     """
     root, chosen = Path(root), LAYOUTS[layout]
     classes = {str(value): name for value, name in sorted(chosen.classes.items())}
@@ -105,7 +100,7 @@ def write_dataset(
     root.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        _fill(work / "new", record, progress)
+        _fill(work / "new", record)
         if root.exists():
             os.rename(root, work / "old")
         os.rename(work / "new", root)
