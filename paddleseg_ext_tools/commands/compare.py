@@ -26,12 +26,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paddleseg_ext_runtime.flags import counted
 from paddleseg_ext_runtime.output_ops import OUTPUT_OPS
 from paddleseg_ext_tools.arguments import launch
 
 if TYPE_CHECKING:
     from paddleseg_ext_tools.comparison.report import Comparison
-    from paddleseg_ext_tools.comparison.rows import Row, System
+    from paddleseg_ext_tools.comparison.rows import Row
     from paddleseg_ext_tools.lab.forms import Counts, ProcessForm
 
 RUNTIMES = ("lite_fp32", "onnxruntime", "paddle_inference")
@@ -70,24 +71,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="under the first runtime, also time networks alone",
     )
     add("--image", help="the picture to measure on (a drawn scene of 17 classes)")
-    add("--size", nargs=2, type=_count(32), default=(512, 512), metavar=("H", "W"), help="what networks see (512 512)")
-    add("--threads", type=_count(1), default=1, help="threads of each runtime (1)")
-    add("--warmup", type=_count(0), default=2, help="runs before the counted ones (2)")
-    add("--repeats", type=_count(1), default=5, help="least number of counted runs per round (5)")
+    add("--size", nargs=2, type=counted(32), default=(512, 512), metavar=("H", "W"), help="what networks see (512 512)")
+    add("--threads", type=counted(1), default=1, help="threads of each runtime (1)")
+    add("--warmup", type=counted(0), default=2, help="runs before the counted ones (2)")
+    add("--repeats", type=counted(1), default=5, help="least number of counted runs per round (5)")
     add("--min_seconds", type=float, default=1.0, help="repeat until a round has counted this many seconds (1)")
-    add("--rounds", type=_count(1), default=2, help="fresh processes per measurement, all systems in turns (2)")
+    add("--rounds", type=counted(1), default=2, help="fresh processes per measurement, all systems in turns (2)")
     add("--phone_results", help="folder with the JSON files of deploy/lite/benchmark.py")
     add("--save_dir", default="output/compare", help="folder for all results (output/compare)")
     return parser.parse_args(argv)
-
-
-def _count(least: int):
-    def whole_number(text: str) -> int:
-        if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-        return int(text)
-
-    return whole_number
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,7 +105,7 @@ def compare(args: argparse.Namespace) -> int:
     from paddleseg_ext_tools.comparison.latencies import measure_all
     from paddleseg_ext_tools.comparison.phone import attach_phone_results
     from paddleseg_ext_tools.comparison.published import load_catalogue
-    from paddleseg_ext_tools.comparison.report import markdown
+    from paddleseg_ext_tools.comparison.report import Comparison, markdown
     from paddleseg_ext_tools.lab.forms import Counts
     from paddleseg_ext_tools.lab.systems import read_picture
 
@@ -141,7 +133,8 @@ def compare(args: argparse.Namespace) -> int:
         interrupted = True
         get_logger().warning("interrupted: the reports hold what was measured before")
     conditions = _conditions(args, runtimes, load, time.monotonic() - started)
-    comparison = _comparison(rows, catalogue, runtimes, conditions, decoders)
+    titles = [(runtime.key, runtime.title) for runtime in runtimes]
+    comparison = Comparison(rows, catalogue, titles, conditions, decoders)
     _write(comparison, folder, picture)
     print(markdown(comparison))
     print(folder / "compare.html")
@@ -179,19 +172,6 @@ def _runtimes(args: argparse.Namespace, counts: Counts) -> list[ProcessForm]:
     return chosen
 
 
-def _comparison(
-    rows: Sequence[Row],
-    catalogue: Any,
-    runtimes: Sequence[ProcessForm],
-    conditions: Sequence[tuple[str, str]],
-    decoders: dict[Any, System],
-) -> Comparison:
-    from paddleseg_ext_tools.comparison.report import Comparison
-
-    titles = [(runtime.key, runtime.title) for runtime in runtimes]
-    return Comparison(rows, catalogue, titles, conditions, decoders)
-
-
 def _conditions(
     args: argparse.Namespace, runtimes: Sequence[ProcessForm], load: tuple[float, float, float], seconds: float
 ) -> list[tuple[str, str]]:
@@ -201,10 +181,8 @@ def _conditions(
 
     now = datetime.datetime.now(datetime.timezone.utc)
     found = {"Command": args.command, "Date": f"{now:%Y-%m-%d %H:%M} UTC", "Took": duration(seconds)}
-    found |= machine.facts() | {
-        "paddleseg_ext": __version__,
-        **{name: machine.package_version(name) for name in PACKAGES},
-    }
+    found |= machine.facts() | {"paddleseg_ext": __version__}
+    found |= {name: machine.package_version(name) for name in PACKAGES}
     if runtimes:
         each = f"{args.rounds} rounds of at least {args.repeats} runs and {args.min_seconds:g} s, {args.warmup} before"
         found |= {"Measured": f"{each}; systems and runtimes in turns", "Threads": str(args.threads)}

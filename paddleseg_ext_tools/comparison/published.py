@@ -1,5 +1,6 @@
 """Reader of `configs/published.yml`: what authors published about each config, and their comparisons row by row."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,12 +38,17 @@ class PublishedConfig:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row of a published comparison; `reference` names the row it is compared with."""
+    """One row of the comparison `table`; `reference` names the row it is compared with.
 
+    `output_op` is the row's own op, `printed_op` the op of the printed latency.
+    """
+
+    table: str
     name: str
     backbone: str
     config: str
     output_op: str
+    printed_op: str | None
     figures: Figures
     reference: str | None
 
@@ -137,7 +143,7 @@ def _table(key: str, entry: dict[str, Any]) -> PublishedTable:
         known = {"name", "backbone", "config", "output_op", "reference"}
         _refuse_unknown(f"{key}, {row.get('name')}", row, known | {"miou", "latency_ms", "params", "notes"})
         figures = _figures({"single": row["miou"]}, row)
-        given = row["name"], row["backbone"], row["config"], row["output_op"]
+        given = key, row["name"], row["backbone"], f"configs/{row['config']}", row["output_op"], row["output_op"]
         rows.append(TableRow(*given, figures, row.get("reference")))
     return PublishedTable(key, entry["title"], entry["source"], tuple(entry.get("notes", ())), tuple(rows))
 
@@ -157,7 +163,7 @@ def _check(catalogue: Catalogue) -> None:
         names = {row.name for row in table.rows}
         for row in table.rows:
             entries.append((f"{table.key}, {row.name}", row.figures, ()))
-            if catalogue.of(row.config) is None:
+            if catalogue.of(relative_config(row.config)) is None:
                 raise ValueError(f"{table.key} names {row.config}, which has no entry")
             if row.reference is not None and row.reference not in names:
                 raise ValueError(f"{table.key}, {row.name} is compared with {row.reference}, which is no row")
@@ -183,9 +189,6 @@ def relative_config(path: str | Path) -> str:
 
 def model_key(model: dict[str, Any], num_classes: int) -> str:
     """Equal for configs that build the same network: a digest of the yaml's `model` without weights and upsampling."""
-    import hashlib
-    import json
-
     text = json.dumps([_without(model, ("pretrained", "upsample")), num_classes], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

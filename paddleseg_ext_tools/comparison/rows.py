@@ -16,7 +16,14 @@ from paddleseg_ext.models.output_ops import resolve_output_op
 from paddleseg_ext_runtime.errors import ConfigError, PaddleSegExtError
 from paddleseg_ext_runtime.log import get_logger
 from paddleseg_ext_tools.arguments import find_config
-from paddleseg_ext_tools.comparison.published import Catalogue, Figures, model_key, read_counts, relative_config
+from paddleseg_ext_tools.comparison.published import (
+    Catalogue,
+    Figures,
+    TableRow,
+    model_key,
+    read_counts,
+    relative_config,
+)
 from paddleseg_ext_tools.paths import resource
 
 DECODER = "decoder"  # the output op that changes nothing
@@ -71,26 +78,13 @@ class Row:
     reference: str | None = None
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A row before its output ops are known; `op` is its own op, `printed_op` the op of the printed latency."""
-
-    table: str
-    name: str
-    backbone: str
-    config: str
-    op: str
-    printed_op: str | None
-    published: Figures
-    reference: str | None
-
-
 def plan(args: argparse.Namespace, catalogue: Catalogue) -> list[Row]:
     """The rows that the command line asks for, in order.
 
     Raises ConfigError for weights of a config that is not compared.
     """
-    wanted = _of_configs(args, catalogue) if args.config else _of_tables(args, catalogue)
+    chosen = [] if args.config else [table for key, table in catalogue.tables.items() if args.table in (key, "all")]
+    wanted = [row for table in chosen for row in table.rows] or _of_configs(args, catalogue)
     given = Weights(args.model_path or [])
     systems: dict[Any, System] = {}
     counts = read_counts(resource("configs"))
@@ -99,7 +93,7 @@ def plan(args: argparse.Namespace, catalogue: Catalogue) -> list[Row]:
         entry = catalogue.of(relative_config(row.config))
         counted = counts.get(entry.path, {}).get("model") if entry else None
         weights = given.of(row.name, row.config, only=len(wanted) == 1)
-        ops = args.output_op or [row.op]
+        ops = args.output_op or [row.output_op]
         for op in ops:
             suffix = f", {op}" if len(ops) > 1 else ""
             system = _system(systems, row.config, op, weights, tuple(args.opts or ()))
@@ -112,10 +106,10 @@ def plan(args: argparse.Namespace, catalogue: Catalogue) -> list[Row]:
     return rows
 
 
-def _of_this_network(row: _Wanted, system: System, counted: str | None) -> Figures:
+def _of_this_network(row: TableRow, system: System, counted: str | None) -> Figures:
     """The published figures, if `system` is still the published network: users edit yamls, and --opts changes them."""
     if system.failure is not None or counted in (None, system.network[0]):
-        return row.published
+        return row.figures
     get_logger().warning("%s: not the network whose figures were published; they are left out", row.name)
     return Figures()
 
@@ -127,26 +121,13 @@ def _warn_of_twins(rows: Sequence[Row]) -> None:
     for row in built:
         twin = weighed.get(row.system.network[0])
         if twin and not row.system.weights:
-            get_logger().warning(
-                "%s is the network of %s but has no weights; give it some with --model_path %r=…",
-                row.name,
-                twin,
-                row.name,
-            )
+            said = "%s is the network of %s but has no weights; give it some with --model_path %r=…"
+            get_logger().warning(said, row.name, twin, row.name)
 
 
-def _of_tables(args: argparse.Namespace, catalogue: Catalogue) -> list[_Wanted]:
-    rows = []
-    for key in catalogue.tables if args.table == "all" else [args.table]:
-        for row in catalogue.tables[key].rows:
-            op, config = row.output_op, f"configs/{row.config}"
-            rows.append(_Wanted(key, row.name, row.backbone, config, op, op, row.figures, row.reference))
-    return rows
-
-
-def _of_configs(args: argparse.Namespace, catalogue: Catalogue) -> list[_Wanted]:
+def _of_configs(args: argparse.Namespace, catalogue: Catalogue) -> list[TableRow]:
     """Rows of given configs, compared with the first; without --output_op as tools/export.py would export them."""
-    rows: list[_Wanted] = []
+    rows: list[TableRow] = []
     for config in args.config:
         entry, op = catalogue.of(relative_config(config)), _default_op(config, args.opts)
         name, figures, printed_op = Path(config).stem, Figures(), None
@@ -156,7 +137,7 @@ def _of_configs(args: argparse.Namespace, catalogue: Catalogue) -> list[_Wanted]
         if name in {row.name for row in rows}:
             name = Path(config).stem
         reference = rows[0].name if rows else None
-        rows.append(_Wanted("given", name, "", config, op, printed_op, figures, reference))
+        rows.append(TableRow("given", name, "", config, op, printed_op, figures, reference))
     return rows
 
 
