@@ -20,8 +20,9 @@ def resource(relative: str) -> Path:
     Raises:
         FileNotFoundError: neither checkout nor installed package has it, or it is of no shipped tree.
     """
-    is_shipped = any(Path(relative).is_relative_to(tree) for tree in SHIPPED)
-    if is_shipped and ".." not in Path(relative).parts:
+    asked = Path(relative)
+    is_shipped = any(Path(tree) in (asked, *asked.parents) for tree in SHIPPED)
+    if is_shipped and ".." not in asked.parts:
         for root in _roots():
             path = root / relative
             if path.exists():
