@@ -6,6 +6,7 @@ Sizes in `InferenceOptions` are (width, height), as PaddleSeg's flags and yaml h
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,21 +108,17 @@ def _starts(length: int, window: int, step: int) -> list[int]:
 
 def augmented_logits(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Tensor:
     """x: [B, C, H, W] -> [B, K, H, W], the mean over scales and flips; a single pass without `aug_eval`."""
-    infer = window_logits if config.is_slide else _plain
+    infer = partial(window_logits, config=config) if config.is_slide else network_logits
     if not config.aug_eval:
-        return infer(model, x, config)
+        return infer(model, x)
     height, width = x.shape[2:]
     total = 0
     for scale in config.scales:
         scaled = resize(x, scaled_size((height, width), scale))
         for axes in config.flips:
-            logits = infer(model, scaled.flip(axes) if axes else scaled, config)
+            logits = infer(model, scaled.flip(axes) if axes else scaled)
             total = total + resize(logits.flip(axes) if axes else logits, [height, width])
     return total / (len(config.scales) * len(config.flips))
-
-
-def _plain(model: nn.Layer, x: Tensor, config: InferenceOptions) -> Tensor:
-    return network_logits(model, x)
 
 
 def restore_size(logits: Tensor, trans_info: Sequence[tuple[str, Sequence[int]]]) -> Tensor:

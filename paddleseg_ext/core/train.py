@@ -15,15 +15,7 @@ import paddle
 from paddle import Tensor, nn
 from paddleseg.utils.train_profiler import add_profiler_step
 
-from paddleseg_ext.core.checkpoint import (
-    TrainingState,
-    recover,
-    resume,
-    save_folder,
-    saved_iterations,
-    state_to_save,
-    weights_to_save,
-)
+from paddleseg_ext.core import checkpoint
 from paddleseg_ext.core.distributed import anywhere, join, share_statistics
 from paddleseg_ext.core.history import History
 from paddleseg_ext.core.inference import InferenceOptions
@@ -101,10 +93,10 @@ class Trainer:
         self.model, self.losses, self.optimizer = model, losses, optimizer
         # 3. The moving average is a copy of the complete model.
         self.ema_model = _frozen_copy(model) if options.use_ema else None
-        self.state = TrainingState(seed=options.seed)
+        self.state = checkpoint.TrainingState(seed=options.seed)
         # 4. An interrupted save is cleaned up before a checkpoint is read: that may be the interrupted one.
         if self.ranks.is_first:
-            recover(options.save_dir)
+            checkpoint.recover(options.save_dir)
         # 5. Resuming fills the model, the optimizer and the moving average, and replaces the state with its seed.
         if options.resume_model is not None:
             self._resume(Path(options.resume_model))
@@ -117,16 +109,16 @@ class Trainer:
         )  # fmt: skip
 
     def _resume(self, folder: Path) -> None:
-        self.state = resume(folder, self.model, self.optimizer, self.ema_model)
+        self.state = checkpoint.resume(folder, self.model, self.optimizer, self.ema_model)
         self.state.intervals_without_gain = 0
         start = self.state.iteration
         get_logger().info("resumed from %s at iteration %d, with its seed %d", folder, start, self.state.seed)
         if start >= self.options.iters:
             get_logger().warning("nothing to do: the checkpoint is at iteration %d of %d", start, self.options.iters)
         if folder.resolve().parent == self.options.save_dir.resolve():
-            self.saved = saved_iterations(self.options.save_dir, up_to=start)
+            self.saved = checkpoint.saved_iterations(self.options.save_dir, up_to=start)
 
-    def run(self) -> TrainingState:
+    def run(self) -> checkpoint.TrainingState:
         """Trains up to `options.iters`; returns the final state.
 
         On Ctrl-C, SIGTERM or a sample that cannot be read, it first saves an `iter_<n>` to resume from. Raises
@@ -262,21 +254,21 @@ class Trainer:
 
     def _save_best(self, folder: str, stem: str, model: nn.Layer, metrics: Metrics) -> None:
         if self.ranks.is_first:
-            content = state_to_save(self.state, metrics.miou, metrics.accuracy)
-            files = {f"{stem}.pdparams": weights_to_save(model), f"{stem}.pdstates": content}
-            save_folder(self.options.save_dir / folder, files)
+            content = checkpoint.state_to_save(self.state, metrics.miou, metrics.accuracy)
+            files = {f"{stem}.pdparams": checkpoint.weights_to_save(model), f"{stem}.pdstates": content}
+            checkpoint.save_folder(self.options.save_dir / folder, files)
 
     def _save_iteration(self, metrics: Metrics | None) -> None:
         miou, accuracy = (metrics.miou, metrics.accuracy) if metrics else (None, None)
         files = {
-            "model.pdparams": weights_to_save(self.model),
+            "model.pdparams": checkpoint.weights_to_save(self.model),
             "model.pdopt": self.optimizer.state_dict(),
-            "model.pdstates": state_to_save(self.state, miou, accuracy),
+            "model.pdstates": checkpoint.state_to_save(self.state, miou, accuracy),
         }
         if self.ema_model is not None:
-            files["ema_model.pdparams"] = weights_to_save(self.ema_model)
+            files["ema_model.pdparams"] = checkpoint.weights_to_save(self.ema_model)
         folder = self.options.save_dir / f"iter_{self.state.iteration}"
-        save_folder(folder, files)
+        checkpoint.save_folder(folder, files)
         self.saved = [path for path in self.saved if path != folder] + [folder]
         # Only folders of this run: folders of another run in the same place stay.
         while len(self.saved) > self.options.keep_checkpoint_max > 0:

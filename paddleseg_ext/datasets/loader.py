@@ -126,10 +126,9 @@ def validation_samples(
     Threads read them: decoding and resizing release the interpreter's lock, and samples of different sizes are
     not joined into batches.
     """
-    indices = range(rank, len(dataset), num_ranks)
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:
         waiting: list = []
-        for index in indices:
+        for index in range(rank, len(dataset), num_ranks):
             waiting.append(pool.submit(_read, dataset, index))
             if len(waiting) > max(num_workers, 1):
                 yield waiting.pop(0).result()

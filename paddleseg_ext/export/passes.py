@@ -4,6 +4,7 @@ They work on the graph of any model, also of PaddleSeg's own. None changes the r
 `paddleseg_ext.export.static_graph` checks this after every export.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import paddle
@@ -38,21 +39,19 @@ def fold_constant_interpolation(program: StaticProgram) -> int:
     Paddle-Lite has no x86 kernel for it, and a phone would compute the same values at every run.
     """
     block = program.desc.blocks[0]
-    operators, folded = [], 0
+    folded = set()
     for op in block.ops:
-        source = argument(op, "X")
+        source, name = argument(op, "X"), argument(op, "Out")
         if op.type != "linear_interp_v2" or source not in program.params or not _has_fixed_length(op):
-            operators.append(op)
             continue
-        name = argument(op, "Out")
         program.params[name] = _stretch(program.params[source], op)
         program.info[name] = {"structured_name": name, "stop_gradient": True}
         var = next(var for var in block.vars if var.name == name)
         var.persistable = True
         var.type.lod_tensor.tensor.dims[:] = program.params[name].shape
-        folded += 1
-    _set_operators(block, operators)
-    return folded
+        folded.add(name)
+    _keep(block.ops, lambda op: op.type != "linear_interp_v2" or argument(op, "Out") not in folded)
+    return len(folded)
 
 
 def fuse_conv_bias(program: StaticProgram) -> int:
@@ -73,7 +72,7 @@ def fuse_conv_bias(program: StaticProgram) -> int:
         slot.arguments[:] = [argument(reshapes[name], "X")]
         attribute(op, "axis").i = 1
         replaced.add(name)
-    _set_operators(block, [op for op in block.ops if not (op.type == "reshape2" and argument(op, "Out") in replaced)])
+    _keep(block.ops, lambda op: op.type != "reshape2" or argument(op, "Out") not in replaced)
     return len(replaced)
 
 
@@ -102,27 +101,22 @@ def rename_batched_products(program: StaticProgram) -> int:
 def strip_debug_attributes(program: StaticProgram) -> None:
     """Removes attributes that only debuggers and training read; some contain paths of this machine."""
     for op in program.operators():
-        attributes = [attr.SerializeToString() for attr in op.attrs if attr.name not in _DEBUG_ATTRIBUTES]
-        del op.attrs[:]
-        op.attrs.extend([framework_pb2.OpDesc.Attr.FromString(attr) for attr in attributes])
+        _keep(op.attrs, lambda attr: attr.name not in _DEBUG_ATTRIBUTES)
 
 
 def remove_unused(program: StaticProgram) -> None:
     """Removes variables and parameters that no operator uses any more."""
     used = {name for op in program.operators() for slot in [*op.inputs, *op.outputs] for name in slot.arguments}
-    block = program.desc.blocks[0]
-    variables = [var.SerializeToString() for var in block.vars if var.name in used]
-    del block.vars[:]
-    block.vars.extend([framework_pb2.VarDesc.FromString(var) for var in variables])
+    _keep(program.desc.blocks[0].vars, lambda var: var.name in used)
     program.params = {name: value for name, value in program.params.items() if name in used}
     program.info = {name: value for name, value in program.info.items() if name in used}
 
 
-def _set_operators(block: Any, operators: list) -> None:
-    """Keeps only `operators`. They are copied first, because protobuf frees them when the list is emptied."""
-    copies = [framework_pb2.OpDesc.FromString(op.SerializeToString()) for op in operators]
-    del block.ops[:]
-    block.ops.extend(copies)
+def _keep(items: Any, is_kept: Callable[[Any], bool]) -> None:
+    """Deletes the other items of a protobuf list in place."""
+    for index in reversed(range(len(items))):
+        if not is_kept(items[index]):
+            del items[index]
 
 
 def _has_fixed_length(op: Any) -> bool:

@@ -70,7 +70,7 @@ def read_program(folder: str | Path) -> StaticProgram:
     desc = framework_pb2.ProgramDesc()
     try:
         desc.ParseFromString((folder / MODEL_FILE).read_bytes())
-        names = sorted(_parameter_names(desc))
+        names = sorted(var.name for var in desc.blocks[0].vars if _is_parameter(var))
         with (folder / PARAMS_FILE).open("rb") as file:
             params = {name: _read_tensor(file) for name in names}
             if file.read(1):
@@ -93,10 +93,8 @@ def write_program(program: StaticProgram, folder: str | Path) -> None:
     (folder / INFO_FILE).write_bytes(pickle.dumps(program.info, protocol=2))
 
 
-def _parameter_names(desc: Any) -> Iterator[str]:
-    for var in desc.blocks[0].vars:
-        if var.persistable and var.type.type == _TYPES.LOD_TENSOR:
-            yield var.name
+def _is_parameter(var: Any) -> bool:
+    return var.persistable and var.type.type == _TYPES.LOD_TENSOR
 
 
 def _read_tensor(file: BinaryIO) -> np.ndarray:

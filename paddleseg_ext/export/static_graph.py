@@ -147,9 +147,8 @@ def _warn(wrapped: ExportModel, num_classes: int) -> None:
 
 def trace(model: nn.Layer, input_shape: Sequence[int | None], folder: Path) -> None:
     """Writes the static graph that Paddle traces from `model` into `folder`. Raises ConversionError if it cannot."""
-    spec = [
-        paddle.static.InputSpec(list(input_shape), "float32", name="x")
-    ]  # a copy, because InputSpec replaces None in the list
+    # A copy, because InputSpec replaces None in the list.
+    spec = [paddle.static.InputSpec(list(input_shape), "float32", name="x")]
     try:
         # Without full_graph, paddle 2.6 mixes up height and width in the axial attention.
         static = paddle.jit.to_static(model, input_spec=spec, full_graph=True)

@@ -59,14 +59,11 @@ class SeaFormerSeg(SegmentationModel):
             fusion = SigmoidFusion(detail, semantic, width, gate="hardsigmoid", names=CONV_BATCH_NORM)
             self.add_sublayer(f"fuse{i + 1}", fusion)
             detail = width
-        self._init_head()
-        load_pretrained(self, pretrained)
-
-    def _init_head(self) -> None:
         for name, layer in self.named_children():
             if name != "backbone":  # it may hold pretrained weights
                 init_by_fan_out(layer)
         init_classifier(self.cls_seg)
+        load_pretrained(self, pretrained)
 
     def logits(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> [B, K, H/8, W/8]."""

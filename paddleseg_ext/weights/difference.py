@@ -28,11 +28,10 @@ class Difference:
 
     def table(self) -> str:
         """One aligned line per tensor, at most eight per kind of difference."""
-        lines = [f"  shape      {n}  checkpoint {list(got)}, model {list(need)}" for n, got, need in self.misshapen]
         blocks = [
             [f"  missing    {name}" for name in self.missing],
             [f"  unexpected {name}" for name in self.unexpected],
-            lines,
+            [f"  shape      {n}  checkpoint {list(got)}, model {list(need)}" for n, got, need in self.misshapen],
         ]
         shown = []
         for block in blocks:

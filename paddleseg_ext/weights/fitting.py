@@ -1,5 +1,6 @@
 """Loads a checkpoint into a network. Every tensor must fit, except those that are ignored by name."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -143,8 +144,5 @@ def _summary(names: Sequence[str]) -> str:
     """All names if they are at most eight, otherwise the number of names per part."""
     if len(names) <= 8:
         return ", ".join(names)
-    counts: dict[str, int] = {}
-    for name in names:
-        part = name.partition(".")[0]
-        counts[part] = counts.get(part, 0) + 1
+    counts = Counter(name.partition(".")[0] for name in names)
     return ", ".join(f"{part} ({count} tensors)" for part, count in counts.items())

@@ -101,14 +101,11 @@ class MobileNetV3(MobileNetV3Stage):
 def _variant(size: str, scale: float, output_stride: int = 32) -> Callable[..., MobileNetV3]:
     """Registers a width of a table under PaddleSeg's name, such as MobileNetV3_large_x0_5."""
     table, out_index = _TABLES[size]
-
-    def build(in_channels: int = 3, pretrained: str | None = None) -> MobileNetV3:
-        blocks = _up_to_stride(_scaled(table, scale), output_stride)
-        return MobileNetV3(blocks, _divisible(scale * _STEM), out_index, in_channels, pretrained)
-
+    blocks = _up_to_stride(_scaled(table, scale), output_stride)
     suffix = "" if output_stride == 32 else f"_os{output_stride}"
     name = f"MobileNetV3_{size}_x{scale}".replace(".", "_") + suffix
-    return register_variant(build, name, f"MobileNetV3-{size}, {scale} times as wide, output stride {output_stride}.")
+    description = f"MobileNetV3-{size}, {scale} times as wide, output stride {output_stride}."
+    return register_variant(MobileNetV3, name, description, blocks, _divisible(scale * _STEM), out_index)
 
 
 MobileNetV3_large_x0_35 = _variant("large", 0.35)

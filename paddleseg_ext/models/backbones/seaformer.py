@@ -69,15 +69,9 @@ def _variant(
     mlp_ratios: Sequence[float] = (2, 4),
 ) -> Callable[..., SeaFormer]:
     """Registers a column of table 1 under PaddleSeg's name."""
-
-    def build(drop_path_rate: float = 0.1, in_channels: int = 3, pretrained: str | None = None) -> SeaFormer:
-        return SeaFormer(
-            [[MobileNetV2Row(*row) for row in rows] for rows in stages], stem_channels=stem_channels, depths=depths,
-            num_heads=num_heads, key_dims=key_dims, mlp_ratios=mlp_ratios, drop_path_rate=drop_path_rate,
-            in_channels=in_channels, pretrained=pretrained,
-        )  # fmt: skip
-
-    return register_variant(build, f"SeaFormer_{name}", f"SeaFormer-{name.capitalize()} (table 1).")
+    cfgs = [[MobileNetV2Row(*row) for row in rows] for rows in stages]
+    numbers = (cfgs, stem_channels, depths, num_heads, key_dims, mlp_ratios)
+    return register_variant(SeaFormer, f"SeaFormer_{name}", f"SeaFormer-{name.capitalize()} (table 1).", *numbers)
 
 
 SeaFormer_tiny = _variant("tiny", [

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import paddle
 from paddle import Tensor, nn
 
+from paddleseg_ext.models.backbones.variants import register_variant
 from paddleseg_ext.models.layers.conv import ConvBNAct
-from paddleseg_ext.models.layers.learning_rate import multiply_learning_rate
-from paddleseg_ext.registry import BACKBONES, register
+from paddleseg_ext.models.layers.initialization import multiply_learning_rate
 from paddleseg_ext.weights import load_pretrained
 
 BASE = 64
@@ -87,13 +87,5 @@ class STDCNet(nn.Layer):
         return [outputs[end] for end in self.ends]
 
 
-@register(BACKBONES)
-def STDC1(block_num: int = 4, relative_lr: float = 1.0, in_channels: int = 3, pretrained: str | None = None) -> STDCNet:
-    """STDC1 (table 2)."""
-    return STDCNet((2, 2, 2), block_num, relative_lr, in_channels, pretrained)
-
-
-@register(BACKBONES)
-def STDC2(block_num: int = 4, relative_lr: float = 1.0, in_channels: int = 3, pretrained: str | None = None) -> STDCNet:
-    """STDC2 (table 2)."""
-    return STDCNet((4, 5, 3), block_num, relative_lr, in_channels, pretrained)
+STDC1 = register_variant(STDCNet, "STDC1", "STDC1 (table 2).", (2, 2, 2))
+STDC2 = register_variant(STDCNet, "STDC2", "STDC2 (table 2).", (4, 5, 3))

@@ -7,6 +7,7 @@ although the weights were trained with a sigmoid, and loses five points of mIoU;
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from paddle import Tensor, nn
 from paddle.nn import functional as F
@@ -20,6 +21,7 @@ from paddleseg_ext.models.layers.resize import resize_like
 from paddleseg_ext.weights import load_pretrained
 
 FUSIONS = ("origin", "AAM", "AAMSx8")
+STEM, KEY_DIMS, ATTN_RATIO, MLP_RATIOS = 16, (16, 24), 2, (2, 4)
 
 
 class AggregatedAttention(nn.Layer):
@@ -72,18 +74,13 @@ class StrideFormer(StagedTransformer):
     def __init__(
         self,
         cfgs: Sequence[Sequence[BlockConfig]],
-        stem_channels: int,
         depths: Sequence[int],
         num_heads: int,
         inj_type: str,
         out_feat_chs: Sequence[int],
-        key_dims: Sequence[int] = (16, 24),
-        attn_ratio: float = 2.0,
-        mlp_ratios: Sequence[float] = (2, 4),
-        drop_path_rate: float = 0.1,
-        act: str = "relu6",
         out_channels: int = 256,
         dims: Sequence[int] = (128, 160),
+        drop_path_rate: float = 0.1,
         stride_attention: bool = True,
         in_channels: int = 3,
         pretrained: str | None = None,
@@ -93,10 +90,10 @@ class StrideFormer(StagedTransformer):
             raise ValueError(f"inj_type is {inj_type!r}; it must be one of {', '.join(FUSIONS)}")
         if len(out_feat_chs) != len(depths) + 1:
             raise ValueError(f"out_feat_chs needs {len(depths) + 1} widths, got {list(out_feat_chs)}")
-        self._add_stages(MobileNetV3Stage, cfgs, in_channels, stem_channels)
+        self._add_stages(MobileNetV3Stage, cfgs, in_channels, STEM)
         self._add_attention(
             [blocks[-1].out_channels for blocks in cfgs[-len(depths) :]], depths, num_heads=num_heads,
-            key_dims=key_dims, attn_ratio=attn_ratio, mlp_ratios=mlp_ratios, act=act, drop_path_rate=drop_path_rate,
+            key_dims=KEY_DIMS, attn_ratio=ATTN_RATIO, mlp_ratios=MLP_RATIOS, act="relu6", drop_path_rate=drop_path_rate,
             stride=2 if stride_attention else 1,
         )  # fmt: skip
         self.inj_type = inj_type
@@ -131,33 +128,12 @@ class StrideFormer(StagedTransformer):
 
 
 def _variant(
-    name: str,
-    stages: Sequence[Sequence[tuple]],
-    depths: Sequence[int],
-    num_heads: int,
-    default_inj_type: str,
-    default_out_feat_chs: Sequence[int],
+    name: str, stages: Sequence[Sequence[tuple]], depths: Sequence[int], num_heads: int, **defaults: Any
 ) -> Callable[..., StrideFormer]:
     """Registers a row of table 1 under PaddleSeg's name."""
-
-    def build(
-        inj_type: str = default_inj_type,
-        out_feat_chs: Sequence[int] = default_out_feat_chs,
-        out_channels: int = 256,
-        dims: Sequence[int] = (128, 160),
-        drop_path_rate: float = 0.1,
-        stride_attention: bool = True,
-        in_channels: int = 3,
-        pretrained: str | None = None,
-    ) -> StrideFormer:
-        return StrideFormer(
-            [[BlockConfig(*row) for row in rows] for rows in stages], stem_channels=16, depths=depths,
-            num_heads=num_heads, inj_type=inj_type, out_feat_chs=out_feat_chs, out_channels=out_channels, dims=dims,
-            drop_path_rate=drop_path_rate, stride_attention=stride_attention, in_channels=in_channels,
-            pretrained=pretrained,
-        )  # fmt: skip
-
-    return register_variant(build, f"MobileSeg_{name}", f"StrideFormer-{name}: the backbone of PP-MobileSeg-{name}.")
+    description = f"StrideFormer-{name}: the backbone of PP-MobileSeg-{name}."
+    cfgs = [[BlockConfig(*row) for row in rows] for rows in stages]
+    return register_variant(StrideFormer, f"MobileSeg_{name}", description, cfgs, depths, num_heads, **defaults)
 
 
 MobileSeg_Base = _variant("Base", [
@@ -165,10 +141,10 @@ MobileSeg_Base = _variant("Base", [
     [(5, 128, 64, True, "hardswish", 2), (5, 240, 64, True, "hardswish", 1)],
     [(5, 384, 128, True, "hardswish", 2), (5, 384, 128, True, "hardswish", 1)],
     [(5, 768, 192, True, "hardswish", 2), (5, 768, 192, True, "hardswish", 1)],
-], (3, 3), num_heads=8, default_inj_type="AAMSx8", default_out_feat_chs=(64, 128, 192))  # fmt: skip
+], (3, 3), num_heads=8, inj_type="AAMSx8", out_feat_chs=(64, 128, 192))  # fmt: skip
 MobileSeg_Tiny = _variant("Tiny", [
     [(3, 16, 16, True, "relu", 1), (3, 64, 32, False, "relu", 2), (3, 48, 24, False, "relu", 1)],
     [(5, 96, 32, True, "hardswish", 2), (5, 96, 32, True, "hardswish", 1)],
     [(5, 160, 64, True, "hardswish", 2), (5, 160, 64, True, "hardswish", 1)],
     [(3, 384, 128, True, "hardswish", 2), (3, 384, 128, True, "hardswish", 1)],
-], (2, 2), num_heads=4, default_inj_type="AAM", default_out_feat_chs=(32, 64, 128))  # fmt: skip
+], (2, 2), num_heads=4, inj_type="AAM", out_feat_chs=(32, 64, 128))  # fmt: skip

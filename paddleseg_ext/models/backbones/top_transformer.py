@@ -15,8 +15,7 @@ from paddleseg_ext.models.backbones.variants import register_variant
 from paddleseg_ext.models.layers.activation import activation
 from paddleseg_ext.models.layers.attention import attend
 from paddleseg_ext.models.layers.conv import C_BN, ConvBNAct
-from paddleseg_ext.models.layers.initialization import init_by_fan_out
-from paddleseg_ext.models.layers.learning_rate import multiply_learning_rate
+from paddleseg_ext.models.layers.initialization import init_by_fan_out, multiply_learning_rate
 from paddleseg_ext.models.layers.mobilenetv2 import MobileNetV2Row, MobileNetV2Stage
 from paddleseg_ext.models.layers.pooling import adaptive_average, pool_by_weights, window_weights
 from paddleseg_ext.models.layers.resize import resize_like
@@ -143,10 +142,10 @@ class TopTransformer(nn.Layer):
         out_indices: Sequence[int],
         out_channels: int,
         num_heads: int,
+        lr_mult: float = 1.0,
         drop_path_rate: float = 0.0,
         injection_type: str = "multi_sum",
         pool: str | None = None,
-        lr_mult: float = 1.0,
         in_channels: int = 3,
         pretrained: str | None = None,
     ):
@@ -182,23 +181,9 @@ def _variant(
     name: str, rows: Sequence[tuple], out_indices: Sequence[int], out_channels: int, num_heads: int
 ) -> Callable[..., TopTransformer]:
     """Registers a column of table 1 under PaddleSeg's name."""
-
-    def build(
-        lr_mult: float = 1.0,
-        drop_path_rate: float = 0.0,
-        injection_type: str = "multi_sum",
-        pool: str | None = None,
-        in_channels: int = 3,
-        pretrained: str | None = None,
-    ) -> TopTransformer:
-        return TopTransformer(
-            [MobileNetV2Row(*row) for row in rows], out_indices, out_channels=out_channels, num_heads=num_heads,
-            drop_path_rate=drop_path_rate, injection_type=injection_type, pool=pool, lr_mult=lr_mult,
-            in_channels=in_channels, pretrained=pretrained,
-        )  # fmt: skip
-
     description = f"The backbone of TopFormer-{name}. The authors drop paths at a rate of 0.1, PaddleSeg does not."
-    return register_variant(build, f"TopTransformer_{name}", description)
+    numbers = ([MobileNetV2Row(*row) for row in rows], out_indices, out_channels, num_heads)
+    return register_variant(TopTransformer, f"TopTransformer_{name}", description, *numbers)
 
 
 TopTransformer_Base = _variant("Base", [

@@ -5,20 +5,19 @@ from paddle.nn import functional as F
 
 
 class HardSigmoid(nn.Layer):
-    """clip(slope * x + offset, 0, 1) as one operator.
+    """clip(slope * x + 0.5, 0, 1) as one operator.
 
     relu6(x + 3) / 6, written as three operators, is equal in float32 but overflows to NaN in the fp16 kernels
     of ARM.
     """
 
-    def __init__(self, slope: float = 1.0 / 6.0, offset: float = 0.5):
+    def __init__(self, slope: float = 1.0 / 6.0):
         super().__init__()
         self.slope = slope
-        self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [...] -> [...]."""
-        return F.hardsigmoid(x, slope=self.slope, offset=self.offset)
+        return F.hardsigmoid(x, slope=self.slope)
 
 
 _ACTIVATIONS = {

@@ -1,4 +1,4 @@
-"""How the authors of TopFormer and SeaFormer initialise their networks."""
+"""How the authors of TopFormer and SeaFormer initialise their networks, and a learning rate for one part of them."""
 
 from paddle import nn
 from paddle.nn import initializer
@@ -22,3 +22,9 @@ def init_classifier(classifier: nn.Conv2D) -> None:
     """A classifier starts near zero: N(0, 0.01), bias 0."""
     initializer.Normal(0.0, 0.01)(classifier.weight)
     initializer.Constant(0.0)(classifier.bias)
+
+
+def multiply_learning_rate(layer: nn.Layer, factor: float) -> None:
+    """Multiplies the learning rate of every parameter of `layer`, as PaddleSeg's backbones can."""
+    for parameter in layer.parameters():
+        parameter.optimize_attr["learning_rate"] = factor

@@ -2,11 +2,30 @@
 
 from collections.abc import Sequence
 
+import paddle
 from paddle import Tensor, nn
 
 from paddleseg_ext.models.layers.conv import C_BN, Names
-from paddleseg_ext.models.layers.drop_path import DropPath
 from paddleseg_ext.models.layers.mobile_blocks import ConvFFN
+
+
+class DropPath(nn.Layer):
+    """Stochastic depth (Huang et al. 2016): training drops the whole branch of a sample with probability `rate`.
+
+    The remaining samples are rescaled.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, ...] -> [B, ...]."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        mask = paddle.bernoulli(paddle.full([x.shape[0]] + [1] * (x.ndim - 1), keep, dtype=x.dtype))
+        return x * mask / keep
 
 
 class TransformerBlock(nn.Layer):
