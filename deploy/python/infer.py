@@ -5,6 +5,8 @@
 PaddleSeg's flags. `infer_onnx.py` is the same on ONNX Runtime.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path

@@ -10,6 +10,8 @@ Exit codes: 0 all rows have their figures, all valid · 2 usage or config · 4 d
 failed or disagrees with the network · 7 a latency is not valid · 130 interrupted.
 """
 
+from __future__ import annotations
+
 import argparse
 import tempfile
 from pathlib import Path
@@ -46,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the tool and returns its exit code."""
-    return launch(lambda: benchmark(parse_args(argv)))
+    return launch(benchmark, parse_args(argv))
 
 
 def benchmark(args: argparse.Namespace) -> None:
