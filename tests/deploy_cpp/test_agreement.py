@@ -11,6 +11,7 @@ from deploy_cpp.conftest import BACKENDS, NORMALIZE, Levels, input_shape, transf
 from deploy_cpp.expected import labels_of_labels, labels_of_scores, prepare
 from paddle.nn import functional as F
 from PIL import Image
+from transform_table import TRANSFORMS
 
 from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_runtime.deploy_yaml import describe_labels, read_deploy_yaml, write_deploy_yaml
@@ -85,30 +86,6 @@ def test_every_pixel_where_all_values_count(segment, model, describe, mask_of, t
         Image.fromarray(make_scene(seed, *size)[0]).save(tmp_path / "large" / f"{seed}.jpg")
     segment("--config", model, "--image_path", tmp_path / "large", "--save_dir", tmp_path / "out")
     check_every_pixel(model, tmp_path / "large", tmp_path / "out", mask_of)
-
-
-TRANSFORMS = {
-    "nearest": [{"type": "Resize", "target_size": [81, 33], "interp": "NEAREST"}],
-    "cubic": [{"type": "Resize", "target_size": [90, 140], "interp": "CUBIC"}],
-    "area": [{"type": "Resize", "target_size": [50, 30], "interp": "AREA"}],
-    "lanczos": [{"type": "Resize", "target_size": [133, 99], "interp": "LANCZOS4"}],
-    "keep ratio": [{"type": "Resize", "target_size": [101, 55], "keep_ratio": True}],
-    "divisor": [{"type": "Resize", "target_size": [70, 41], "keep_ratio": False, "size_divisor": 16}],
-    "rounds to even": [{"type": "Resize", "target_size": [50, 50], "keep_ratio": True}],
-    "by long": [{"type": "ResizeByLong", "long_size": 83}],
-    "by short": [{"type": "ResizeByShort", "short_size": 61}],
-    "by short, bounded": [{"type": "ResizeByShort", "short_size": 61, "max_size": 70}],
-    "limit, shrinks": [{"type": "LimitLong", "max_long": 60}],
-    "limit, grows": [{"type": "LimitLong", "min_long": 140, "max_long": 300}],
-    "limit, keeps": [{"type": "LimitLong", "min_long": 20, "max_long": 300}],
-    "padding": [{"type": "Padding", "target_size": [210, 220], "im_padding_value": 30.5}],
-    "aspect ratio": [{"type": "PaddingByAspectRatio", "aspect_ratio": 1.7, "label_padding_value": 3}],
-    "several": [
-        {"type": "ResizeByLong", "long_size": 83},
-        {"type": "Padding", "target_size": [97, 91]},
-        {"type": "Resize", "target_size": [64, 48]},
-    ],
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
