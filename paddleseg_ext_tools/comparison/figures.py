@@ -8,6 +8,7 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from paddleseg_ext_tools.comparison.report import Comparison, is_valid, latency, miou
 from paddleseg_ext_tools.comparison.rows import Row
@@ -109,6 +110,7 @@ def _panel(axes: Axes, found: Sequence[Point]) -> None:
     low, high = min(p.miou for p in found), max(p.miou for p in found)
     room = max(1.0, 0.16 * (high - low))
     axes.set_ylim(low - room, high + room)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))  # longer numbers would push the label off the picture
     axes.set_xlim(0, 1.12 * max(p.ms for p in found))
     line = front(found)
     axes.plot([p.ms for p in line], [p.miou for p in line], color="#9aa7b8", linewidth=1.2, linestyle="--", zorder=1)
