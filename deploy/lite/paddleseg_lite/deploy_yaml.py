@@ -6,7 +6,6 @@ indentation), inline `[1, 3]` and `{type: Resize}`, comments, quotes. Anything e
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -108,11 +107,34 @@ def _inline(text: str, number: int) -> Any:
         if text[0] in "&*!|>":
             raise ValueError(f"line {number} uses yaml this reader does not know: {text!r}")
         return _scalar(text)
-    words = [word.strip() for word in _FLOW_TOKEN.findall(text)]
+    tokens = [token.strip() for token in _FLOW_TOKEN.findall(text)]
     try:
-        return json.loads("".join(word if word in "[]{},:" else json.dumps(_scalar(word)) for word in words))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number} is not understood ({error.msg}): {text!r}") from None
+        value, end = _flow(tokens, 0)
+    except IndexError:
+        raise ValueError(f"line {number} has an unclosed bracket: {text!r}") from None
+    if end != len(tokens):
+        raise ValueError(f"line {number} has something after its bracket: {text!r}")
+    return value
+
+
+def _flow(tokens: list[str], at: int) -> tuple[Any, int]:
+    if tokens[at] == "[":
+        items, at = [], at + 1
+        while tokens[at] != "]":
+            value, at = _flow(tokens, at)
+            items.append(value)
+            at += tokens[at] == ","
+        return items, at + 1
+    if tokens[at] == "{":
+        result, at = {}, at + 1
+        while tokens[at] != "}":
+            key = _scalar(tokens[at])
+            if tokens[at + 1] != ":":
+                raise ValueError(f"`{key}` has no value in an inline mapping")
+            result[key], at = _flow(tokens, at + 2)
+            at += tokens[at] == ","
+        return result, at + 1
+    return _scalar(tokens[at]), at + 1
 
 
 def _scalar(text: str) -> Any:
