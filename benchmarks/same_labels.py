@@ -40,7 +40,7 @@ FAMILIES = {
     "LR-ASPP": "configs/lraspp/lraspp_mobilenetv3_ade20k_512x512_160k_os32.yml",
 }
 LITE = "lite_fp32"
-FORMATS = ("paddle_inference", "onnxruntime", "openvino", "mnn", LITE, "cpp", "cpp_openvino")
+FORMS = [key for key, form in FORM.items() if not form.is_lossy and key not in ("paddle_static", "paddle_native")]
 # Seeds of scenes by their size (height, width): three photographs, then the validation set.
 PHOTOGRAPHS = {(203, 317): (4,), (251, 187): (74,), (333, 451): (201,)}
 VALIDATION = {(240, 320): tuple(range(500_000, 500_008))}
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--output_op", nargs="+", choices=LABEL_OPS, default=list(LABEL_OPS))
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--formats", nargs="+", choices=FORM, default=FORMS)
     parser.add_argument("--cpp", type=Path, default=CPP_PROGRAM, help="deploy/cpp's program")
     parser.add_argument("--save_json", help="where the figures go as well")
     args = parser.parse_args(argv)
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare_family(family: str, args: argparse.Namespace, work: Path) -> Iterator[dict]:
-    """For each op, on the photographs and on the validation set, each format's share of equal pixels."""
+    """For each op, on the photographs and on the validation set, each form's share of equal pixels."""
     network = Network(FAMILIES[family], OPTS)
     network.make_weights(network.normalised(read_picture(None, (512, 512))))
     paddle.save(network.model.state_dict(), str(work / "model.pdparams"))
@@ -90,7 +90,7 @@ def compare_family(family: str, args: argparse.Namespace, work: Path) -> Iterato
             pixels, equal = 0, dict.fromkeys(keys, 0)
             for size, seeds in groups.items():
                 folder = work / f"{op}-{name[-7:]}-{size[0]}x{size[1]}".replace(" ", "")
-                found = labels_by_format(network, op, size, seeds, fixed, args, folder)
+                found = labels_by_form(network, op, size, seeds, fixed, args, folder)
                 pixels += found["predict"].size
                 for key in found.keys() - {"predict"}:
                     equal[key] += int((found[key] == found["predict"]).sum())
@@ -101,7 +101,7 @@ def compare_family(family: str, args: argparse.Namespace, work: Path) -> Iterato
             yield {"family": family, "output_op": op, "on": name, "images": images, "pixels": pixels, "equal": shares}
 
 
-def labels_by_format(
+def labels_by_form(
     network: Network,
     op: str,
     size: tuple,
@@ -110,7 +110,7 @@ def labels_by_format(
     args: argparse.Namespace,
     work: Path,
 ) -> dict[str, np.ndarray]:
-    """Labels [N, H, W] of the scenes of one size by predict.py and by each format, through a graph of `fixed` size."""
+    """Labels [N, H, W] of the scenes of one size by predict.py and by each form, through a graph of `fixed` size."""
     pictures = work / "pictures"
     pictures.mkdir(parents=True)
     paths = [pictures / f"{seed:06d}.{'jpg' if seed == JPEG else 'png'}" for seed in seeds]

@@ -41,10 +41,11 @@ class Results:
     def check(self, picture: Picture) -> None:
         """Raises ConfigError when a result would take the place of the picture."""
         keep_source(picture.path, self.mask(picture))
-        keep_source(picture.path, self.added(picture))
+        if self.has_overlays:
+            keep_source(picture.path, self.added(picture))
 
     def write(self, picture: Picture, image: np.ndarray, labels: np.ndarray) -> None:
-        """Writes what the labels [H, W] of the picture's image give."""
+        """Writes the label map of the picture's image, and its overlay if there are overlays; labels are [H, W]."""
         write_labels(self.mask(picture), labels, self.colors)
         if self.has_overlays:
             path = self.added(picture)
@@ -95,8 +96,8 @@ def keep_source(source: Path, target: Path) -> None:
 def predict_video(segmenter: Segmenter, path: Path, save_file: Path, colors: np.ndarray) -> int:
     """Writes the video with its labels over it (MPEG-4, without sound); returns how many frames it has.
 
-    A file that ends before the frames it announces, as a truncated one does and a sound track's length may pretend, is
-    warned of. Raises DataError for one without a frame that OpenCV can read, ConfigError for `path` as `save_file`.
+    Warns when the file ends before the frames it announces: it is truncated, or its sound track is longer. Raises
+    DataError for a file without a frame that OpenCV can read, ConfigError for `path` as `save_file`.
     """
     keep_source(path, save_file)
     video = cv2.VideoCapture(str(path))

@@ -78,13 +78,14 @@ def _has_activation_on_activation(model: str) -> bool:
 class PaddleInference:
     """Paddle Inference on the CPU.
 
-    Every runtime has these attributes: `files` are the names in an exported folder, `made_by` says what writes them;
-    `engine` and `platform` are its names on a command line and in the inference protocol, where it has some.
+    Every runtime has these attributes: `module` is the Python module that it needs, `files` are the names in an
+    exported folder, `made_by` names the program that writes them; `engine` and `platform` are its names on a command
+    line and in the inference protocol, if it has such names.
     """
 
-    files, made_by = ("model.pdmodel", "model.pdiparams"), "tools/export.py"
+    module, files, made_by = "paddle", ("model.pdmodel", "model.pdiparams"), "tools/export.py"
     engine, platform = "paddle", "paddle_inference"
-    device, _engine = "cpu", "onednn"
+    device, _kernels = "cpu", "onednn"
 
     def __init__(self, files: Sequence[str], threads: int, without: Sequence[str] | None = None):
         import paddle
@@ -94,7 +95,7 @@ class PaddleInference:
 
     def load(self) -> None:
         """From the files to a predictor that can run."""
-        self._predictor = create_predictor(*self._files, self._threads, self._engine, self._without)
+        self._predictor = create_predictor(*self._files, self._threads, self._kernels, self._without)
 
     def bind(self, array: np.ndarray) -> Callable[[], Any]:
         """Gives the input; returns what runs the model."""
@@ -111,13 +112,13 @@ class PaddleInference:
 class PaddleInferenceNative(PaddleInference):
     """Paddle Inference on the CPU with Paddle's own kernels alone."""
 
-    _engine = "native"
+    _kernels = "native"
 
 
 class PaddleInferenceGpu(PaddleInference):
     """Paddle Inference on the first GPU, in float32. Needs a paddlepaddle with CUDA; never run where this is tested."""
 
-    device = _engine = "gpu"
+    device = _kernels = "gpu"
 
 
 class PaddleStatic(PaddleInference):
@@ -149,7 +150,7 @@ class PaddleStatic(PaddleInference):
 class OnnxRuntime:
     """ONNX Runtime; on a GPU, by TensorRT or CUDA, where one is asked for and this build has it."""
 
-    files, made_by = ("model.onnx",), "tools/export.py --onnx"
+    module, files, made_by = "onnxruntime", ("model.onnx",), "tools/export.py --onnx"
     engine, platform = "onnx", "onnxruntime_onnx"
 
     def __init__(self, files: Sequence[str], threads: int, device: str = "cpu"):
@@ -196,7 +197,7 @@ class OnnxRuntimeGpu(OnnxRuntime):
 class OpenVino:
     """OpenVINO's CPU plugin, in the precision of the model."""
 
-    files, made_by, device = OnnxRuntime.files, OnnxRuntime.made_by, "cpu"
+    module, files, made_by, device = "openvino", OnnxRuntime.files, OnnxRuntime.made_by, "cpu"
 
     def __init__(self, files: Sequence[str], threads: int):
         import openvino
@@ -223,7 +224,7 @@ class OpenVino:
 class PaddleLite:
     """Paddle-Lite's runtime for this machine's processor."""
 
-    files, made_by, device = ("model.nb",), "deploy/lite", "cpu"
+    module, files, made_by, device = "paddlelite", ("model.nb",), "deploy/lite", "cpu"
 
     def __init__(self, files: Sequence[str], threads: int):
         from paddlelite import lite
@@ -257,7 +258,7 @@ class Mnn:
     Its modules take every output op; its older sessions refuse those whose shapes depend on the input's content.
     """
 
-    files, made_by, device = ("model.mnn",), "tools/benchmark_export.py --forms mnn", "cpu"
+    module, files, made_by, device = "MNN", ("model.mnn",), "MNN's converter", "cpu"
 
     def __init__(self, files: Sequence[str], threads: int):
         import MNN

@@ -22,7 +22,7 @@ from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.exported import DEPLOY_FILE
 from paddleseg_ext_runtime.run_model import KINDS, PaddleInference
 
-# What users call a runtime on a command line.
+# The runtimes that have a name on command lines; `_gpu` and `_native` behind one of them name its variants.
 ENGINES = {kind.engine: name for name, kind in KINDS.items() if "engine" in vars(kind)}
 
 

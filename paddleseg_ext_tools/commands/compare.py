@@ -3,8 +3,8 @@
     python tools/compare.py                      the published tables of PP-MobileSeg, measured on this machine
     python tools/compare.py --config a.yml b.yml --model_path a.yml=a.pdparams --runtimes lite --output_op argmax vim
 
-Writes compare.md, .csv, .json (every single run), .html and the picture of each table to --save_dir, and the exported
-models to its models/.
+Writes compare.md, .csv, .json (every single run), .html and the picture of each table to --save_dir, the exported
+models to its models/, and the files that runtimes convert them to, to its converted/.
 Weights that you give are used, and evaluated if the config's validation data exist. Without weights the tool makes
 weights for timing: they carry no information about accuracy, and the mIoU is the authors' figure, with a mark.
 
@@ -167,8 +167,9 @@ def _runtimes(args: argparse.Namespace, counts: Counts) -> list[ProcessForm]:
     for form in chosen:
         try:
             form.require(counts)
-        except LiteError as error:
-            raise DeviceError(f"{error}\n  Or leave it out: --runtimes {' '.join(RUNTIMES[1:])}") from error
+        except (LiteError, DeviceError) as error:
+            others = [other.key for other in chosen if type(other) is not type(form)] or RUNTIMES[1:]
+            raise DeviceError(f"{error}\n  Or leave it out: --runtimes {' '.join(others)}") from error
     return chosen
 
 

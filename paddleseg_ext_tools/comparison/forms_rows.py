@@ -113,6 +113,7 @@ def compared_row(form: Form, network: Network, counts: Counts) -> Row:
     """Prepares one form and compares its labels with the network's; a failure becomes the row's `error`."""
 
     def compare() -> Row:
+        form.require(counts)
         form.prepare()
         size = sum(file.stat().st_size for file in form.files) / 2**20
         labels = list(track(form.labels(network.photographs, counts), len(network.photographs), form.title))

@@ -1,6 +1,7 @@
 """How fast the exported systems are: every system in every form, in turns."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from paddleseg_ext_runtime.command import wants_traceback
@@ -19,24 +20,23 @@ def measure_all(pairs: Sequence[Pair], counts: Counts, rounds: int, work: Path) 
 
     Converted models go to `work`. After an interruption the latencies hold the rounds that were measured before.
     """
-    pairs = [
+    ready = [
         (system, form.of(system.prepared.folder, work / system.slug))
         for system, form in pairs
         if system.prepared is not None
     ]
-    measured: dict[tuple[str, str], list[RuntimeResult]] = {}
-    for system, form in track(pairs, len(pairs), "converting"):
+    measured: dict[Path, list[RuntimeResult]] = {form.work: [] for _, form in ready}
+    for system, form in track(ready, len(ready), "converting"):
         _attempt(system, form, form.prepare)
-    turns = in_turns(pairs, rounds)
+    turns = in_turns(ready, rounds)
     try:
         for system, form in track(turns, len(turns), "measuring"):
             if form.key not in system.latencies:
-                _attempt(system, form, lambda s=system, f=form: _one_round(s, f, counts, measured))
+                _attempt(system, form, partial(_add_round, measured[form.work], system, form, counts))
     finally:  # what an interruption left is kept
-        for system, form in pairs:
-            found = measured.get((system.slug, form.key))
-            if found and form.key not in system.latencies:
-                system.latencies[form.key] = _latency(system, found, counts.threads)
+        for system, form in ready:
+            if measured[form.work] and form.key not in system.latencies:
+                system.latencies[form.key] = _latency(system, form, measured[form.work], counts.threads)
 
 
 def _attempt(system: System, form: ProcessForm, step: Callable[[], None]) -> None:
@@ -48,14 +48,12 @@ def _attempt(system: System, form: ProcessForm, step: Callable[[], None]) -> Non
         get_logger().error("%s, %s: %s", *said, exc_info=wants_traceback(error))
 
 
-def _one_round(
-    system: System, form: ProcessForm, counts: Counts, measured: dict[tuple[str, str], list[RuntimeResult]]
-) -> None:
-    measured.setdefault((system.slug, form.key), []).append(form.measure(system.prepared.array, counts))
+def _add_round(measured: list[RuntimeResult], system: System, form: ProcessForm, counts: Counts) -> None:
+    measured.append(form.measure(system.prepared.array, counts))
 
 
-def _latency(system: System, measured: Sequence[RuntimeResult], threads: int) -> Latency:
+def _latency(system: System, form: ProcessForm, measured: Sequence[RuntimeResult], threads: int) -> Latency:
     prepared = system.prepared
-    agreement = compare_outputs(measured[-1].outputs, prepared.output)
+    agreement = compare_outputs(measured[-1].outputs, prepared.output, form.is_lossy)
     place = {"name": system.slug, "folder": prepared.folder, "shape": prepared.array.shape, "threads": threads}
     return summarise(measured, agreement, **place)

@@ -1,28 +1,31 @@
-"""The forms in which an exported model is run: one interface from photographs to labels and times, and their list."""
+"""The forms in which an exported model is run: one interface from photographs to labels and times, and their list.
+
+Command lines take their choices from the list, so that numpy and OpenCV are imported only when a form is used.
+"""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
-from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
-from paddleseg_ext_runtime.errors import ConversionError
-from paddleseg_ext_runtime.exported import MNN_FILE, MODEL_FILE, NB_FILE, ONNX_FILE, PARAMS_FILE
-from paddleseg_ext_runtime.reading import read_image
-from paddleseg_ext_runtime.runtimes import KINDS, ModelProcess, RuntimeResult
-from paddleseg_ext_runtime.segmenter import ExportedSegmenter
+from paddleseg_ext_runtime.errors import ConversionError, DeviceError
+from paddleseg_ext_runtime.exported import MODEL_FILE, ONNX_FILE, PARAMS_FILE
 from paddleseg_lite import convert
 from paddleseg_lite.host import HostDevice, check_threads, require_paddlelite
-from paddleseg_lite.process import run_child
+from paddleseg_lite.process import last_words, run_child
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from paddleseg_ext_runtime.run_model import PaddleInference
+    from paddleseg_ext_runtime.runtimes import ModelProcess, RuntimeResult
 
 CPP_PROGRAM = Path("build/cpp/segment")  # where `make cpp` puts it
 # MNN's own command `mnnconvert` installs a package and sends statistics; its native part only converts.
@@ -58,7 +61,7 @@ class Form(ABC):
         """This form of the export in `folder`; its own files go to a folder in `work`."""
         return replace(self, folder=folder, work=work / self.key)
 
-    def require(self, counts: Counts) -> None:  # noqa: B027  most forms need nothing
+    def require(self, counts: Counts) -> None:  # noqa: B027  not every form can be checked before it runs
         """Checks that this machine can run it."""
 
     def prepare(self) -> None:  # noqa: B027  most forms read what the export wrote
@@ -87,7 +90,18 @@ class ProcessForm(Form):
     @property
     def files(self) -> list[Path]:
         """See Form."""
-        return [self._place / name for name in KINDS[self.runtime].files]
+        return [self._place / name for name in self._kind.files]
+
+    @property
+    def _kind(self) -> type[PaddleInference]:
+        from paddleseg_ext_runtime.run_model import KINDS
+
+        return KINDS[self.runtime]
+
+    def require(self, counts: Counts) -> None:
+        """See Form."""
+        if find_spec(self._kind.module) is None:
+            raise DeviceError(f"{self.title} needs the Python package {self._kind.module}, which is not installed")
 
     @property
     def _place(self) -> Path:
@@ -101,11 +115,18 @@ class ProcessForm(Form):
 
     def time(self, photograph: Path, counts: Counts) -> RuntimeResult:
         """See Form."""
+        from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+        from paddleseg_ext_runtime.reading import read_image
+
         config = read_deploy_yaml(self.folder)
         return self.measure(config.pipeline().prepare(read_image(photograph, config.channels))[0], counts)
 
     def labels(self, photographs: Sequence[Path], counts: Counts) -> Iterator[np.ndarray]:
         """See Form."""
+        from paddleseg_ext_runtime.deploy_yaml import read_deploy_yaml
+        from paddleseg_ext_runtime.reading import read_image
+        from paddleseg_ext_runtime.segmenter import ExportedSegmenter
+
         config = read_deploy_yaml(self.folder)
         with self._open(counts) as process:
             segmenter = ExportedSegmenter(process, config)
@@ -113,6 +134,8 @@ class ProcessForm(Form):
                 yield segmenter.segment(read_image(photograph, config.channels))
 
     def _open(self, counts: Counts) -> ModelProcess:
+        from paddleseg_ext_runtime.runtimes import ModelProcess
+
         return ModelProcess(self.runtime, self._place, counts.threads, counts.timeout_s)
 
 
@@ -154,10 +177,11 @@ class LiteForm(ConvertedForm):
         """See Form."""
         require_paddlelite()
         HostDevice()
+        convert.find_opt(None)
         check_threads(counts.threads)
 
     def _convert(self) -> None:
-        files = self.folder / MODEL_FILE, self.folder / PARAMS_FILE, self.work / NB_FILE
+        files = self.folder / MODEL_FILE, self.folder / PARAMS_FILE, self.files[0]
         convert.convert(*files, HostDevice().target, convert.find_opt(None), precision=self.precision)
 
 
@@ -168,12 +192,12 @@ class MnnForm(ConvertedForm):
     runtime: str = "mnn"
 
     def _convert(self) -> None:
-        source, target = write_onnx(self.folder), self.work / MNN_FILE
+        source, target = write_onnx(self.folder), self.files[0]
         target.unlink(missing_ok=True)
         command = [sys.executable, "-c", _CONVERT_TO_MNN, "-f", "ONNX", "--modelFile", str(source)]
         finished = run_child([*command, "--MNNModel", str(target), "--bizCode", "none"], timeout_s=600.0)
         if finished.returncode != 0 or not target.is_file():
-            said = (f"{finished.stdout}{finished.stderr}".strip().splitlines() or ["it said nothing"])[-1]
+            said = last_words(f"{finished.stdout}\n{finished.stderr}")
             raise ConversionError(f"MNN's converter does not take {source} ({finished.cause()}): {said}")
 
 
@@ -196,6 +220,8 @@ class CppForm(Form):
 
     def time(self, photograph: Path, counts: Counts) -> RuntimeResult:
         """See Form; the program does not measure the processors at work."""
+        from paddleseg_ext_runtime.runtimes import RuntimeResult
+
         with tempfile.TemporaryDirectory(prefix="cpp-") as name:
             report, flags = Path(name) / "times.json", ["--warmup", counts.warmup, "--repeats", counts.repeats]
             self._run(photograph, Path(name), counts, *flags, "--json", report)
@@ -219,19 +245,16 @@ class CppForm(Form):
     def _run(self, source: Path, target: Path, counts: Counts, *more: object) -> None:
         command = [self.program.absolute(), "--config", self.folder, "--image_path", source, "--save_dir", target]
         command += ["--backend", self.backend, "--threads", counts.threads, *more]
-        try:
-            done = subprocess.run(
-                [str(part) for part in command], capture_output=True, text=True, errors="replace",
-                timeout=counts.timeout_s,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise ConversionError(f"{self.program.name} did not finish within {counts.timeout_s:g} s") from error
-        if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise ConversionError(f"{self.program.name} failed with exit code {done.returncode}: {said}")
+        finished = run_child([str(part) for part in command], counts.timeout_s)
+        if finished.returncode != 0:
+            said = last_words(finished.stderr)
+            raise ConversionError(f"{self.program.name} failed ({finished.cause()}): {said}")
 
 
 def _read_mask(path: Path) -> np.ndarray:
+    import numpy as np
+    from PIL import Image
+
     with Image.open(path) as mask:
         return np.asarray(mask).astype("int32")
 
@@ -258,6 +281,7 @@ FORMS: tuple[Form, ...] = (
     CppForm("cpp_openvino", "C++, OpenVINO", backend="openvino"),
 )
 FORM = {form.key: form for form in FORMS}
+# The C++ program takes photographs and no tensors.
 TENSOR_FORMS = tuple(form.key for form in FORMS if isinstance(form, ProcessForm))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lite_arrays import measure_array
 from nb_operators import count_operators
 
 from paddleseg_lite import reference
@@ -21,7 +22,6 @@ from paddleseg_lite.plan import Case
 from paddleseg_lite.process import run_child
 from paddleseg_lite.reference import Agreement, Reference, compare
 from paddleseg_lite.result import Result
-from paddleseg_lite.runner import measure_array
 from paddleseg_lite.store import Round
 from paddleseg_lite.tensors import Tensor
 

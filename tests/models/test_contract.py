@@ -9,6 +9,7 @@ import onnx
 import paddle
 import pytest
 from golden.fill import image
+from lite_arrays import measure_array
 from models.zoo import VARIANTS, build, filled, golden, smooth_image
 from nb_operators import count_operators
 from paddleseg.cvlibs import manager
@@ -26,7 +27,6 @@ from paddleseg_ext_runtime.output_ops import LABEL_OPS
 from paddleseg_ext_runtime.runtimes import measure
 from paddleseg_lite.convert import convert, find_opt
 from paddleseg_lite.device import Settings
-from paddleseg_lite.runner import measure_array
 
 TOLERANCE = 1e-4
 RUNTIMES = ("paddle_inference", "onnxruntime")

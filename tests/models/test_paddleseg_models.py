@@ -4,6 +4,7 @@ import numpy as np
 import paddle
 import pytest
 from golden.fill import fill
+from lite_arrays import measure_array
 from models.zoo import build, smooth_image
 from paddle.nn import functional as F
 
@@ -17,7 +18,6 @@ from paddleseg_ext_runtime.runtimes import measure
 from paddleseg_lite.convert import convert, find_opt
 from paddleseg_lite.device import Settings
 from paddleseg_lite.errors import LiteError
-from paddleseg_lite.runner import measure_array
 
 SIZE = (128, 192)
 RESNET = {"type": "ResNet18_vd", "output_stride": 8}

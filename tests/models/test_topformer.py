@@ -3,6 +3,7 @@
 import numpy as np
 import paddle
 import pytest
+from lite_arrays import measure_array
 from models.zoo import build, filled, golden, smooth_image
 from paddle import nn
 from paddle.nn import functional as F
@@ -14,7 +15,6 @@ from paddleseg_ext.models.base import SegmentationModel
 from paddleseg_ext.models.layers.pooling import adaptive_average, window_weights
 from paddleseg_lite.convert import convert, find_opt
 from paddleseg_lite.device import Settings
-from paddleseg_lite.runner import measure_array
 
 TINY = golden("topformer_tiny")["model"]
 

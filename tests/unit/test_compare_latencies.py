@@ -29,14 +29,14 @@ class Scripted(ProcessForm):
 
     def of(self, folder, work):
         bound = Scripted([], self.log, self.key)
-        bound.__dict__.update(answers=self.answers, work=work)
+        bound.__dict__.update(answers=self.answers, work=work / self.key, is_lossy=self.is_lossy)
         return bound
 
     def prepare(self):
-        self.log.append(("prepare", self.work.name))
+        self.log.append(("prepare", self.work.parent.name))
 
     def measure(self, array, counts):
-        self.log.append((self.key, self.work.name))
+        self.log.append((self.key, self.work.parent.name))
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
@@ -83,6 +83,23 @@ def test_a_wrong_answer_is_not_valid(systems):
     assert systems[0].latencies["scripted"].valid
     wrong = systems[1].latencies["scripted"]
     assert not wrong.valid and "0.0000% of the pixels" in wrong.invalid_reasons[0]
+
+
+def test_a_lossy_form_need_not_agree(systems):
+    form = Scripted([OUTPUT + 1, OUTPUT + 1], [])
+    form.__dict__["is_lossy"] = True
+    measure_all(pairs(systems, form), COUNTS, 1, Path())
+    assert systems[0].latencies["scripted"].valid
+
+
+def test_a_package_that_is_missing(monkeypatch):
+    from paddleseg_ext_runtime.errors import DeviceError
+    from paddleseg_ext_tools.commands.compare import _runtimes
+    from paddleseg_ext_tools.lab import forms
+
+    monkeypatch.setattr(forms, "find_spec", lambda name: None if name == "MNN" else object())
+    with pytest.raises(DeviceError, match=r"MNN needs the Python package MNN(.|\n)*--runtimes openvino"):
+        _runtimes(SimpleNamespace(no_latency=False, runtimes=["mnn", "openvino"]), COUNTS)
 
 
 def test_what_was_not_prepared_is_left_alone(systems):

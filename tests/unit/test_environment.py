@@ -146,10 +146,13 @@ def command(args: list[str], path: Path | None = None) -> subprocess.CompletedPr
         ("cv2", f"raise ImportError({LIBGL!r})", "libGL.so.1"),
     ],
 )
-def test_the_command_line_prints_that_line_alone(tmp_path: Path, module: str, source: str, expected: str) -> None:
+@pytest.mark.parametrize("tool", ["val", "compare", "benchmark_export"])
+def test_the_command_line_prints_that_line_alone(
+    tmp_path: Path, tool: str, module: str, source: str, expected: str
+) -> None:
     """The real tool and library, under a fake numpy or cv2 on PYTHONPATH."""
     (tmp_path / f"{module}.py").write_text(source, encoding="utf-8")
-    done = command(["val", "--config", "any.yml"], tmp_path)
+    done = command([tool, "--config", "any.yml"], tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr

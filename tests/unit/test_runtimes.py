@@ -12,7 +12,6 @@ from unit.test_onnx import Small
 from paddleseg_ext.export.onnx import export_onnx
 from paddleseg_ext.export.static_graph import export
 from paddleseg_ext_runtime.errors import ConversionError
-from paddleseg_ext_runtime.exported import MNN_FILE
 from paddleseg_ext_runtime.runtimes import ModelProcess
 from paddleseg_ext_tools.lab.forms import FORM
 
@@ -25,7 +24,7 @@ def folder(tmp_path_factory):
     export_onnx(folder, checked=export(Small(), "none", [1, 3, 24, 32], folder, 5).checked)
     mnn = FORM["mnn"].of(folder, folder)
     mnn.prepare()
-    mnn.files[0].rename(folder / MNN_FILE)
+    mnn.files[0].rename(folder / mnn.files[0].name)
     return folder
 
 

@@ -104,9 +104,8 @@ def _failure(model_file: Path, target: str, finished: Finished) -> ConversionErr
     checks = _CHECK.findall(text)
     reason = " ".join(checks[-1].split()) if checks else last_words(finished.stderr)
     hint = next((hint for sign, hint in _HINTS if sign in reason), "export again; compare versions")
-    return ConversionError(
-        f"{model_file}: opt failed for {target} and left no file ({finished.cause()}): {reason}", hint=hint
-    )
+    left = " and left no file" if finished.returncode == 0 else ""
+    return ConversionError(f"{model_file}: opt failed for {target}{left} ({finished.cause()}): {reason}", hint=hint)
 
 
 def nb_version(nb_file: Path) -> str | None:

@@ -9,13 +9,11 @@ import json
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from paddleseg_lite.device import Device, Measurement, Settings
 from paddleseg_lite.errors import DataError, DeviceTimeout, RunnerFailed
-from paddleseg_lite.host import HostDevice, check_threads, require_paddlelite
+from paddleseg_lite.host import check_threads, require_paddlelite
 from paddleseg_lite.plan import Case
 from paddleseg_lite.process import Deadline, Finished, last_words
 from paddleseg_lite.tensors import Tensor, read_npy, to_npy
@@ -96,12 +94,6 @@ class PaddleliteRunner(Runner):
             )
         except (OSError, ValueError, KeyError, DataError) as error:
             raise RunnerFailed(f"{nb_file}: no complete answer from its process ({error!r})") from error
-
-
-def measure_array(nb_file: Path, array: Any, settings: Settings) -> Measurement:
-    """Runs an .nb file on a numpy array with the paddlelite wheel of this Python; the outputs are numpy arrays too."""
-    got = PaddleliteRunner(HostDevice()).measure(nb_file, Tensor.of(array), settings, Deadline(settings.timeout_s))
-    return replace(got, outputs=tuple(output.numpy() for output in got.outputs))
 
 
 def _failure(nb_file: Path, finished: Finished) -> RunnerFailed:
