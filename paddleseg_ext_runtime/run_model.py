@@ -26,6 +26,9 @@ _ACTIVATIONS = {
     "swish", "tanh",
 }  # fmt: skip
 _GPU_MEMORY_MB = 256  # to begin with; it grows
+# MNN's hint for the sizes of Winograd convolutions. At its default, 3, the scores of PP-LiteSeg-T are wrong by 0.9 % of
+# their deviation, and 0.2 % of its labels; at 1 by 0.005 %, in the same time.
+_MNN_WINOGRAD_LEVEL = 3
 
 
 def create_predictor(
@@ -270,6 +273,7 @@ class Mnn:
         """From the file to a module that can run; empty lists stand for all inputs and outputs."""
         settings = {"backend": "CPU", "precision": "high", "numThread": self._threads}
         self._manager = self._mnn.nn.create_runtime_manager((settings,))
+        self._manager.set_hint(_MNN_WINOGRAD_LEVEL, 1)
         self._module = self._mnn.nn.load_module_from_file(self._model, [], [], runtime_manager=self._manager)
 
     def bind(self, array: np.ndarray) -> Callable[[], Any]:
