@@ -26,8 +26,8 @@ _ACTIVATIONS = {
     "swish", "tanh",
 }  # fmt: skip
 _GPU_MEMORY_MB = 256  # to begin with; it grows
-# MNN's hint for the sizes of Winograd convolutions. At its default, 3, the scores of PP-LiteSeg-T are wrong by 0.9 % of
-# their deviation, and 0.2 % of its labels; at 1 by 0.005 %, in the same time.
+# MNN's hint for the sizes of Winograd convolutions. At its default, 3, the scores of PP-LiteSeg-T were wrong by 0.3 to
+# 6 % of their deviation from run to run, and 0.2 % of its labels; at 1 by 0.01 %, in the same time.
 _MNN_WINOGRAD_LEVEL = 3
 
 

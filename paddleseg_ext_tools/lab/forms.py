@@ -193,12 +193,14 @@ class MnnForm(ConvertedForm):
 
     def _convert(self) -> None:
         source, target = write_onnx(self.folder), self.files[0]
-        target.unlink(missing_ok=True)
+        made = target.with_suffix(".part.mnn")  # an earlier model stays until this one is whole
+        made.unlink(missing_ok=True)
         command = [sys.executable, "-c", _CONVERT_TO_MNN, "-f", "ONNX", "--modelFile", str(source)]
-        finished = run_child([*command, "--MNNModel", str(target), "--bizCode", "none"], timeout_s=600.0)
-        if finished.returncode != 0 or not target.is_file():
+        finished = run_child([*command, "--MNNModel", str(made), "--bizCode", "none"], timeout_s=600.0)
+        if finished.returncode != 0 or not made.is_file():
             said = last_words(f"{finished.stdout}\n{finished.stderr}")
             raise ConversionError(f"MNN's converter does not take {source} ({finished.cause()}): {said}")
+        made.replace(target)
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,8 @@ class CppForm(Form):
         command = [self.program.absolute(), "--config", self.folder, "--image_path", source, "--save_dir", target]
         command += ["--backend", self.backend, "--threads", counts.threads, *more]
         finished = run_child([str(part) for part in command], counts.timeout_s)
+        if finished.timed_out:
+            raise ConversionError(f"{self.program.name} did not finish within {counts.timeout_s:g} s; try --timeout")
         if finished.returncode != 0:
             said = last_words(finished.stderr)
             raise ConversionError(f"{self.program.name} failed ({finished.cause()}): {said}")
