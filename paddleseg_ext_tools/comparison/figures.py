@@ -1,4 +1,4 @@
-"""The pictures of the comparison: latency against mIoU, and where each model's time goes. Inline SVG, as the demo's."""
+"""Draws the pictures of the comparison as inline SVG: latency against mIoU, and how each model spends its time."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _POINTS_PER_MILLION = 26.0
 
 @dataclass(frozen=True)
 class Point:
-    """One model in a panel: ms, mIoU in percent, parameters, and which of the two coordinates were measured here."""
+    """One model in a panel. `miou` is in percent; `measured` is the number of coordinates, 0 to 2, measured here."""
 
     name: str
     ms: float
@@ -36,7 +36,7 @@ class Point:
 
 
 def points(comparison: Comparison, table: str, panel: str) -> list[Point]:
-    """The points of one panel: `published`, or the key of a runtime. Rows that lack a coordinate have none."""
+    """The points of one panel: `published`, or the key of a runtime. A row that lacks a coordinate has no point."""
     found = []
     for row in comparison.tables()[table]:
         value, is_measured = miou(row)
@@ -67,19 +67,22 @@ def front(found: Sequence[Point]) -> list[Point]:
 
 
 def pareto(comparison: Comparison, table: str) -> Markup | None:
-    """`pareto_figure` for the page; None without points."""
+    """Draws `pareto_figure` for the page. Returns None if there are no points."""
     figure = pareto_figure(comparison, table)
     if figure is None:
         return None
-    said = "; ".join(
+    description = "; ".join(
         f"{title}: " + ", ".join(f"{p.name} {p.ms:.0f} ms {p.miou:.1f} %" for p in found)
         for title, found in _panels(comparison, table).items()
     )
-    return inline_svg(figure, f"pareto-{table}", f"Latency against mIoU. {said}")
+    return inline_svg(figure, f"pareto-{table}", f"Latency against mIoU. {description}")
 
 
 def pareto_figure(comparison: Comparison, table: str) -> Figure | None:
-    """Latency against mIoU, the published and each runtime's; the area is the parameters. None without points."""
+    """Draws latency against mIoU, one panel for the published figures and one per runtime.
+
+    The area of a point shows the number of parameters. Returns None if there are no points.
+    """
     panels = _panels(comparison, table)
     if not panels:
         return None
@@ -127,7 +130,7 @@ def _area(point: Point) -> float:
 
 
 def _label(axes: Axes, found: Sequence[Point]) -> None:
-    """Each name at the first place beside its point where it covers neither another name nor a point."""
+    """Writes each name at the first place beside its point where it covers no other name and no point."""
     scale = 72 / axes.figure.dpi
     centres = [axes.transData.transform((p.ms, p.miou)) * scale for p in found]
     radii = [math.sqrt(_area(p) / math.pi) for p in found]
@@ -167,7 +170,7 @@ def _outside(box: Sequence[float], left: float, right: float) -> float:
 
 
 def bars(comparison: Comparison, table: str) -> Markup | None:
-    """The time of each row under each runtime, split into network and output op where the network alone was timed."""
+    """Draws each row's time under each runtime, split into network and output op if the network was timed alone."""
     rows = [row for row in comparison.tables()[table] if any(latency(row, key) for key, _ in comparison.runtimes)]
     if not rows:
         return None
@@ -189,9 +192,9 @@ def bars(comparison: Comparison, table: str) -> Markup | None:
         axes.set_xlabel("milliseconds, median")
         axes.grid(axis="y", visible=False)
     times = [" / ".join(f"{latency(row, key) or 0:.0f}" for key, _ in runtimes) for row in rows]
-    said = ", ".join(f"{row.name}: {of_row}" for row, of_row in zip(rows, times, strict=True))
+    description = ", ".join(f"{row.name}: {of_row}" for row, of_row in zip(rows, times, strict=True))
     titles = " / ".join(title for _, title in runtimes)
-    return inline_svg(figure, f"bars-{table}", f"Milliseconds under {titles}. {said}")
+    return inline_svg(figure, f"bars-{table}", f"Milliseconds under {titles}. {description}")
 
 
 def _bar(axes: Axes, place: float, row: Row, key: str, title: str, comparison: Comparison, longest: float) -> None:

@@ -32,9 +32,10 @@ def probe(
 ) -> tuple[int, ...]:
     """Sets the batch norm statistics and the classifier of `model` in place; leaves it in eval mode.
 
-    `picture` [1, 3, H, W] is what will be timed, normalised with `mean` and `std`. Returns the indices of the
-    classes that win somewhere in it: CLASSES of them, fewer where the model has fewer or the map no room for them.
-    Raises ConversionError for a model whose last convolution to `num_classes` channels is none of 1x1.
+    `picture` [1, 3, H, W] is the input of the measurement, normalised with `mean` and `std`. Returns the indices of
+    the classes that win in at least one of its pixels. Their number is CLASSES; it is smaller if the model has fewer
+    classes or if the label map is too small. Raises ConversionError if the model has no 1x1 convolution to
+    `num_classes` channels.
     """
     images, labels = _scenes(picture.shape[2:], mean, std)
     classifier, features = _calibrate(model, num_classes, paddle.concat([picture, images]))
@@ -88,9 +89,9 @@ def _calibrate(model: nn.Layer, num_classes: int, batch: Tensor) -> tuple[nn.Con
 
 
 def _targets(labels: np.ndarray, size: Sequence[int], num_classes: int) -> tuple[np.ndarray, tuple[int, ...]]:
-    """The place of each pixel's class among the used ones [N, h, w], and the used ones' indices, ascending.
+    """Each pixel's position in the list of used classes [N, h, w], and this list of class indices, ascending.
 
-    Indices are ADE20K's where the model has so many classes, else simply counted.
+    The indices are those of ADE20K if the model has enough classes; otherwise they count from 0.
     """
     height, width = size
     small = np.stack([cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST) for label in labels])
@@ -104,9 +105,10 @@ def _targets(labels: np.ndarray, size: Sequence[int], num_classes: int) -> tuple
 
 
 def _constant(rows: np.ndarray) -> np.ndarray:
-    """A direction [C] along which all features are about 1, for a classifier without bias.
+    """A direction [C] whose product with every pixel's features is about 1; it replaces a missing bias.
 
-    Either the best one in the mean or, of features behind a ReLU, simply their sum: the one that stays further from 0.
+    Two directions are tried: the least-squares solution, and the scaled sum of the features, which suits features
+    behind a ReLU. The direction whose smallest product is larger is returned.
     """
     best = np.linalg.solve(_gram(rows), rows.sum(axis=0))
     total = np.full_like(best, 1 / max(rows.sum(axis=1).mean(), 1e-9))
@@ -119,7 +121,7 @@ def _gram(rows: np.ndarray) -> np.ndarray:
 
 
 def _extended(rows: np.ndarray, constant: np.ndarray | None) -> np.ndarray:
-    """[n, C] -> [n, C + 1]: adds the column that the bias, or its replacement, is multiplied by."""
+    """[n, C] -> [n, C + 1]: adds the column that is multiplied by the bias or by its replacement."""
     column = np.ones(len(rows)) if constant is None else rows @ constant
     return np.column_stack([rows, column])
 
@@ -127,7 +129,7 @@ def _extended(rows: np.ndarray, constant: np.ndarray | None) -> np.ndarray:
 def _fit(rows: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
     """Ridge regression of rows [n, C + 1] to one-hot targets -> [count, C + 1].
 
-    A pixel weighs 1 / sqrt(pixels of its class): unweighted, small classes would win nowhere.
+    A pixel has the weight 1 / sqrt(number of pixels of its class). Without weights, small classes would win nowhere.
     """
     used = targets != _NOT_USED
     rows, targets = rows[used], targets[used]
@@ -139,7 +141,8 @@ def _fit(rows: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
 def _let_all_win(rows: np.ndarray, weight: np.ndarray) -> None:
     """Raises the last column of `weight` [count, C + 1] until each class clearly wins its share of rows [n, C + 1].
 
-    By a hair would not do: runtimes round differently, and in each VIM would keep other classes.
+    Each class wins by at least _MARGIN. With a smaller lead, the rounding of a runtime would decide which classes
+    VIM keeps.
     """
     if len(weight) == 1:
         return
@@ -148,7 +151,7 @@ def _let_all_win(rows: np.ndarray, weight: np.ndarray) -> None:
     for _ in range(_ROUNDS):
         best_two = np.partition(scores, -2, axis=1)[:, -2:]
         others = np.where(scores == best_two[:, 1:], best_two[:, :1], best_two[:, 1:])
-        lacking = (_MARGIN - (scores - others)) / rows[:, -1:]  # missing in the last column, by row and class
+        lacking = (_MARGIN - (scores - others)) / rows[:, -1:]  # what the last column lacks, per row and class
         needed = np.partition(lacking, least - 1, axis=0)[least - 1]
         loser = int(needed.argmax())
         if needed[loser] <= 0:
@@ -158,7 +161,7 @@ def _let_all_win(rows: np.ndarray, weight: np.ndarray) -> None:
 
 
 def _all_classes(weight: np.ndarray, classes: Sequence[int], num_classes: int) -> np.ndarray:
-    """[len(classes), C + 1] -> [num_classes, C + 1]; other classes than `classes` score far below all of them."""
+    """[len(classes), C + 1] -> [num_classes, C + 1]; the scores of the other classes are far lower."""
     everything = np.repeat(weight.mean(axis=0, keepdims=True), num_classes, axis=0)
     everything[:, -1] -= _DEPTH
     everything[list(classes)] = weight
