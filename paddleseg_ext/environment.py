@@ -8,10 +8,11 @@ Pythons can parse it, and it changes nothing global.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import shlex
 import sys
 
-PYTHON = (3, 10)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 NUMPY = "1.26.4"
 OPENCV = "4.11.0.86"
 
@@ -24,7 +25,7 @@ class UnsuitableEnvironmentError(ImportError):
 
 
 def check() -> None:
-    """Check the Python version, then numpy's, then that OpenCV loads.
+    """Check the Python version, then that numpy suits the installed Paddle, then that OpenCV loads.
 
     Raises:
         UnsuitableEnvironmentError: its one line names the found and the needed version, and the command that
@@ -37,10 +38,10 @@ def check() -> None:
 
 def _check_python() -> None:
     version = tuple(sys.version_info[:2])
-    if version != PYTHON:
+    if not OLDEST_PYTHON <= version <= NEWEST_PYTHON:
         raise UnsuitableEnvironmentError(
-            f"Python {version[0]}.{version[1]} found ({sys.executable}), paddleseg_ext needs 3.10, the newest "
-            "that paddlelite has wheels for: `make setup` in a checkout, or python3.10 -m venv .venv"
+            f"Python {version[0]}.{version[1]} found ({sys.executable}), paddleseg_ext needs 3.10 to 3.13: "
+            "`make setup` in a checkout, or python3.10 -m venv .venv"
         )
 
 
@@ -51,11 +52,22 @@ def _check_numpy() -> None:
         raise UnsuitableEnvironmentError(
             f"numpy cannot be imported ({_first_line(error)}), paddleseg_ext needs {NUMPY}: {_pip(_NUMPY)}"
         ) from None
-    if int(numpy.__version__.split(".")[0]) >= 2:
+    paddle = _paddle_version()
+    if int(numpy.__version__.split(".")[0]) >= 2 and paddle.startswith("2."):
         raise UnsuitableEnvironmentError(
-            f"numpy {numpy.__version__} found, paddleseg_ext needs numpy<2 because paddlepaddle 2.6.2 and "
-            f"paddleseg 2.8.0 break with 2: {_pip(_NUMPY)}"
+            f"numpy {numpy.__version__} found, paddlepaddle {paddle} needs numpy<2, because it breaks with 2: "
+            f"{_pip(_NUMPY)}"
         )
+
+
+def _paddle_version() -> str:
+    """The installed version, without importing paddle, which would fail first; empty if there is none."""
+    for name in ("paddlepaddle", "paddlepaddle-gpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
 
 
 def _check_opencv() -> None:

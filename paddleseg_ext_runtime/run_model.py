@@ -49,7 +49,9 @@ def create_predictor(
         config.disable_gpu()
     if engine == "onednn":
         for name in without or harmful_passes(model):
-            config.delete_pass(name)
+            # Paddle 3 says onednn where Paddle 2.6 says mkldnn. To delete an unknown name does nothing, silently.
+            for spelling in (name, name.replace("mkldnn", "onednn")):
+                config.delete_pass(spelling)
     else:
         config.disable_mkldnn()
     return inference.create_predictor(config)

@@ -17,6 +17,7 @@ from import_graph import PACKAGES, SCRIPTS, ImportGraph
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME, LIBRARY, TOOLS, LITE = PACKAGES
 EVERYWHERE = {f"{LIBRARY}.environment", f"{LIBRARY}.version", RUNTIME}
+COMPAT = f"{LIBRARY}.compat"  # imports paddle alone
 LOGITS_AND_WEIGHTS = {f"{LIBRARY}.registry", f"{LIBRARY}.weights", *EVERYWHERE}
 ALL_OF_LIBRARY = {LIBRARY, RUNTIME}
 
@@ -27,6 +28,7 @@ ROOMS: dict[str, set[str]] = {
     LIBRARY: {f"{LIBRARY}.datasets", f"{LIBRARY}.models", *EVERYWHERE},  # __init__.py, which registers everything
     f"{LIBRARY}.registry": set(),
     f"{LIBRARY}.environment": set(),
+    COMPAT: set(),
     f"{LIBRARY}.version": set(),
     f"{LIBRARY}.weights": EVERYWHERE,
     f"{LIBRARY}.datasets": {f"{LIBRARY}.registry", *EVERYWHERE},
@@ -37,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     f"{LIBRARY}.models": {f"{LIBRARY}.models.{room}" for room in ("layers", "losses", "backbones", "output_ops")}
     | LOGITS_AND_WEIGHTS,
     f"{LIBRARY}.cvlibs": {f"{LIBRARY}.{room}" for room in ("registry", "datasets", "models", "weights")} | EVERYWHERE,
-    f"{LIBRARY}.export": {f"{LIBRARY}.models.output_ops", f"{LIBRARY}.weights", *EVERYWHERE},
+    f"{LIBRARY}.export": {f"{LIBRARY}.models.output_ops", f"{LIBRARY}.weights", COMPAT, *EVERYWHERE},
     f"{LIBRARY}.core": {f"{LIBRARY}.{room}" for room in ("datasets", "models", "weights", "cvlibs")} | EVERYWHERE,
     TOOLS: {f"{LIBRARY}.environment", f"{LIBRARY}.version", LIBRARY, RUNTIME},  # arguments, paths, __main__
     f"{TOOLS}.scenes": ALL_OF_LIBRARY,

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from paddleseg_ext.compat import tensor_desc
 from paddleseg_ext.export.program import StaticProgram, argument, attribute
 
 # paddle 2.6 exports F.adaptive_avg_pool2d and F.adaptive_max_pool2d as these operators.
@@ -37,7 +38,7 @@ def exact_adaptive_pooling(model: onnx.ModelProto, program: StaticProgram) -> in
     the slice that Paddle uses: [i * L // n, ceil((i + 1) * L / n)).
     """
     poolings = {argument(op, "Out"): op for op in program.operators() if _is_adaptive(op)}
-    shapes = {var.name: list(var.type.lod_tensor.tensor.dims) for var in program.desc.blocks[0].vars}
+    shapes = {var.name: list(tensor_desc(var).dims) for var in program.desc.blocks[0].vars}
     nodes, replaced = [], 0
     for node in model.graph.node:
         op = poolings.get(node.output[0]) if node.op_type.endswith("Pool") else None

@@ -11,6 +11,7 @@ import paddle
 from paddle.base.proto import framework_pb2
 from paddle.nn import functional as F
 
+from paddleseg_ext.compat import tensor_desc
 from paddleseg_ext.export.program import StaticProgram, argument, attribute
 from paddleseg_ext.export.size_folding import fold_sizes
 
@@ -48,7 +49,7 @@ def fold_constant_interpolation(program: StaticProgram) -> int:
         program.info[name] = {"structured_name": name, "stop_gradient": True}
         var = next(var for var in block.vars if var.name == name)
         var.persistable = True
-        var.type.lod_tensor.tensor.dims[:] = program.params[name].shape
+        tensor_desc(var).dims[:] = program.params[name].shape
         folded.add(name)
     _keep(block.ops, lambda op: op.type != "linear_interp_v2" or argument(op, "Out") not in folded)
     return len(folded)

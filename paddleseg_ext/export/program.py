@@ -16,6 +16,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from paddle.base.proto import framework_pb2
 
+from paddleseg_ext.compat import is_tensor
 from paddleseg_ext.weights.pdparams import read_pdparams
 from paddleseg_ext_runtime.errors import ConversionError
 from paddleseg_ext_runtime.exported import INFO_FILE, MODEL_FILE, PARAMS_FILE
@@ -94,7 +95,7 @@ def write_program(program: StaticProgram, folder: str | Path) -> None:
 
 
 def _is_parameter(var: Any) -> bool:
-    return var.persistable and var.type.type == _TYPES.LOD_TENSOR
+    return var.persistable and is_tensor(var)
 
 
 def _read_tensor(file: BinaryIO) -> np.ndarray:

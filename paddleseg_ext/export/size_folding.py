@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from paddle.base.proto import framework_pb2
 
+from paddleseg_ext.compat import tensor_desc
 from paddleseg_ext.export.program import StaticProgram, argument, attribute
 
 _INTEGERS = {framework_pb2.VarType.INT32, framework_pb2.VarType.INT64}
@@ -27,7 +28,7 @@ _TENSOR_SLOTS = ("SizeTensor", "OutSize")
 def fold_sizes(program: StaticProgram) -> int:
     """Writes known sizes of interpolations as attributes; returns their number. Open sizes are still computed."""
     block = program.desc.blocks[0]
-    shapes = {var.name: list(var.type.lod_tensor.tensor.dims) for var in block.vars}
+    shapes = {var.name: list(tensor_desc(var).dims) for var in block.vars}
     writers = Counter(name for op in program.operators() for slot in op.outputs for name in slot.arguments)
     known: dict[str, np.ndarray] = {}
     folded = 0

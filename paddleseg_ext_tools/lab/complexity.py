@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
+from paddleseg_ext.compat import tensor_desc
 from paddleseg_ext.export import passes
 from paddleseg_ext.export.decoder_logits import with_logits
 from paddleseg_ext.export.program import StaticProgram, argument, attribute, read_program
@@ -121,7 +122,7 @@ def multiply_adds(program: StaticProgram) -> tuple[int, int]:
     Raises ConversionError for a program of open size, where they have no number, and for an operator with a filter that
     this does not know.
     """
-    shapes = {var.name: var.type.lod_tensor.tensor.dims for block in program.desc.blocks for var in block.vars}
+    shapes = {var.name: tensor_desc(var).dims for block in program.desc.blocks for var in block.vars}
     conv = matmul = 0
     for op in program.operators():
         if op.type in _CONVOLUTIONS:

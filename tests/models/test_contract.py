@@ -49,7 +49,7 @@ ONE_OP = one_op()
 
 
 def test_our_components_take_paddlesegs_names():
-    assert set(REPLACED) == {manager.MODELS, manager.BACKBONES, manager.DATASETS}
+    assert set(REPLACED) == {manager.MODELS, manager.BACKBONES, manager.DATASETS, manager.LOSSES}
     for components, names in REPLACED.items():
         assert all(components[name].__module__.startswith(paddleseg_ext.__name__) for name in names)
 

@@ -61,21 +61,28 @@ def test_this_environment_passes() -> None:
     environment.check()
 
 
-@pytest.mark.parametrize("version", [(3, 8, 18), (3, 11, 7), (4, 0, 0)])
+@pytest.mark.parametrize("version", [(3, 8, 18), (3, 9, 1), (3, 14, 0), (4, 0, 0)])
 def test_wrong_python(monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int]) -> None:
     monkeypatch.setattr(environment.sys, "version_info", (*version, "final", 0))
     line = failure_line()
     assert f"Python {version[0]}.{version[1]} found" in line
-    assert "needs 3.10" in line
+    assert "needs 3.10 to 3.13" in line
     assert "make setup" in line
 
 
 @pytest.mark.parametrize("version", ["2.1.0", "2.0.0rc1", "10.0"])
 def test_numpy_of_another_abi(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     fake_numpy(monkeypatch, version)
+    monkeypatch.setattr(environment, "_paddle_version", lambda: "2.6.2")
     line = failure_line()
-    assert f"numpy {version} found" in line
+    assert f"numpy {version} found, paddlepaddle 2.6.2 needs numpy<2" in line
     assert line.endswith(f'{sys.executable} -m pip install "numpy==1.26.4"')
+
+
+def test_paddle_3_takes_numpy_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_numpy(monkeypatch, "2.5.5")
+    monkeypatch.setattr(environment, "_paddle_version", lambda: "3.3.1")
+    environment._check_numpy()
 
 
 def test_numpy_1_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:

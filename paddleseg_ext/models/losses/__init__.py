@@ -4,3 +4,7 @@ A loss is a `paddle.nn.Layer` with `@register(LOSSES)`: `forward(logits, labels)
 [B, H, W] and returns a scalar. It ignores the pixels whose label is its `ignore_index`. One import line here makes it
 known to every config, under its class name.
 """
+
+from paddleseg_ext.models.losses.cross_entropy import CrossEntropyLoss, DistillCrossEntropyLoss
+
+__all__ = ["CrossEntropyLoss", "DistillCrossEntropyLoss"]
