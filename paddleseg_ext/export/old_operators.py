@@ -96,7 +96,7 @@ def _integers(value: int | Sequence[int] | None) -> list[int]:
 
 
 def _axes(x: Variable, axis: int | Sequence[int] | None) -> list[int]:
-    """The numbers of the axes, all without `axis`: Paddle 3 takes `dim` [0] for one axis although `reduce_all` is true."""
+    """The numbers of the axes, all by default: Paddle 3 takes `dim` [0] for one axis even if `reduce_all` is true."""
     return _integers(axis) or list(range(len(x.shape)))
 
 
