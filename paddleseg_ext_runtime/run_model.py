@@ -131,6 +131,7 @@ class PaddleStatic(PaddleInference):
 
     def load(self) -> None:
         """See PaddleInference."""
+        os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112  at its import, Paddle 3 would choose PIR
         import paddle
 
         paddle.enable_static()

@@ -51,12 +51,15 @@ class _Watch:
     @paddle.jit.not_to_static
     def _interpolate(self, *args: Any, **kwargs: Any) -> Tensor:
         output = self._original(*args, **kwargs)
-        call = _SIGNATURE.bind(*args, **kwargs)
+        # Paddle 3 also takes PyTorch's name `input`, smooths with `antialias`, and has None where 2.6 has "NCHW".
+        named = {"x" if name == "input" else name: value for name, value in kwargs.items()}
+        call = _SIGNATURE.bind(*args, **named)
         call.apply_defaults()
         arguments = call.arguments
         # align_mode 1 samples at other positions; with align_corners it has no effect.
         is_plain = arguments["align_corners"] or arguments["align_mode"] == 0
-        if is_plain and arguments["mode"].lower() == "bilinear" and arguments["data_format"] == "NCHW":
+        is_plain = is_plain and not arguments.get("antialias") and arguments["data_format"] in ("NCHW", None)
+        if is_plain and arguments["mode"].lower() == "bilinear":
             self._seen.append(_Upsampling(arguments["x"], output, arguments["align_corners"]))
         return output
 
