@@ -53,8 +53,11 @@ def missing_operator(error: Exception) -> str | None:
 
 def _modules() -> list[Any]:
     """The loaded Python modules of _PATCHED. `paddle._C_ops` is one of them: most functions look there per call."""
-    loaded = list(sys.modules.items())
-    return [module for name, module in loaded if name.partition(".")[0] in _PATCHED and ".libpaddle" not in name]
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if module is not None and name.partition(".")[0] in _PATCHED and ".libpaddle" not in name
+    ]
 
 
 def _for_either(modern: Callable, old: Callable) -> Callable:
