@@ -1,7 +1,7 @@
 """Holds what differs between Paddle 2.6 and Paddle 3, one function per difference, each with its reason.
 
-The networks, the losses and the training loop need nothing of this: they use what both versions have. The operators
-that Paddle 3.2 took out of the old program have a file of their own, `export/old_operators.py`.
+The networks, the losses and the training loop need nothing of this: they use what both versions have. Functions that
+Paddle 3.2 and newer cannot trace into a `.pdmodel` have a file of their own, `export/old_operators.py`.
 """
 
 from contextlib import AbstractContextManager, nullcontext

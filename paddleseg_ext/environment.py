@@ -46,13 +46,14 @@ def _check_python() -> None:
 
 
 def _check_numpy() -> None:
+    paddle = _paddle_version()
     try:
         numpy = importlib.import_module("numpy")
     except ImportError as error:
+        remedy = "install numpy" if paddle.startswith("3.") else _NUMPY
         raise UnsuitableEnvironmentError(
-            f"numpy cannot be imported ({_first_line(error)}), paddleseg_ext needs {NUMPY}: {_pip(_NUMPY)}"
+            f"numpy cannot be imported ({_first_line(error)}), paddleseg_ext needs it: {_pip(remedy)}"
         ) from None
-    paddle = _paddle_version()
     if int(numpy.__version__.split(".")[0]) >= 2 and paddle.startswith("2."):
         raise UnsuitableEnvironmentError(
             f"numpy {numpy.__version__} found, paddlepaddle {paddle} needs numpy<2, because it breaks with 2: "

@@ -51,15 +51,17 @@ class _Watch:
     @paddle.jit.not_to_static
     def _interpolate(self, *args: Any, **kwargs: Any) -> Tensor:
         output = self._original(*args, **kwargs)
-        # Paddle 3 also takes PyTorch's name `input`, smooths with `antialias`, and has None where 2.6 has "NCHW".
+        # Paddle 3 also takes PyTorch's name `input` and has None where 2.6 has "NCHW".
         named = {"x" if name == "input" else name: value for name, value in kwargs.items()}
         call = _SIGNATURE.bind(*args, **named)
         call.apply_defaults()
         arguments = call.arguments
+        if arguments.get("antialias"):  # Paddle 3.3.1 drops it without a word while it traces the old program
+            raise ConversionError("the network interpolates with antialias=True, which a .pdmodel cannot hold")
         # align_mode 1 samples at other positions; with align_corners it has no effect.
         is_plain = arguments["align_corners"] or arguments["align_mode"] == 0
-        is_plain = is_plain and not arguments.get("antialias") and arguments["data_format"] in ("NCHW", None)
-        if is_plain and arguments["mode"].lower() == "bilinear":
+        has_channels_first = arguments["data_format"] in ("NCHW", None)
+        if is_plain and has_channels_first and arguments["mode"].lower() == "bilinear":
             self._seen.append(_Upsampling(arguments["x"], output, arguments["align_corners"]))
         return output
 

@@ -4,9 +4,9 @@ Since Paddle 3.2 some functions call an operator of `paddle._C_ops` directly, an
 alone: "matmul(): argument must be Value, but got Variable". `old_operators()` replaces them, in every module that holds
 them, by functions that append the operator of Paddle 2.6 when they receive a Variable of the old program.
 
-`OLD_OPERATORS` is the one table. Its names are those of 56 functions that Paddle 3.3.1 imports from `_C_ops`, without
-`index_put`, `index_put_` and `isclose`, which no segmentation network was found to use. To add an operator, add a line;
-the slots and attributes of the old operator stand in Paddle 2.6's Python function of the same name.
+`OLD_OPERATORS` is the one table. It holds the 56 functions that Paddle 3.3.1 imports from `_C_ops`, except `index_put`,
+`index_put_` and `isclose`. To add an operator, add a line; the slots and attributes of the old operator stand in
+Paddle 2.6's Python function of the same name. A setting that the old operator lacks is refused by TypeError.
 """
 
 import re
@@ -45,10 +45,21 @@ def old_operators() -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def missing_operator(error: Exception) -> str | None:
-    """The operator without an old form that made a trace fail with `error`; None if that was not the cause."""
+def explain(error: Exception) -> str | None:
+    """Why a trace failed with `error`, if an operator that takes only values of PIR was the cause; else None."""
     found = _NOT_A_VALUE.search(str(error))
-    return found.group(1) if found else None
+    if not found:
+        return None
+    name = found.group(1)
+    if name in OLD_OPERATORS:
+        return (
+            f"{name} was called in a way that Paddle {paddle.__version__} cannot write into a .pdmodel; write "
+            f"paddle.{name}(...) where the network calls it, or export under Paddle 2.6.2"
+        )
+    return (
+        f"Paddle {paddle.__version__} cannot write the operator {name} into a .pdmodel, and "
+        "export/old_operators.py has no form of it; export under Paddle 2.6.2, or add its form there"
+    )
 
 
 def _modules() -> list[Any]:
@@ -61,12 +72,11 @@ def _modules() -> list[Any]:
 
 
 def _for_either(modern: Callable, old: Callable) -> Callable:
-    """Calls `old` for a Variable, and `modern` for any other first argument. Both take PyTorch's argument names too."""
+    """Calls `old` while an old program is traced, else `modern`. Both take PyTorch's argument names too."""
 
     @paddle.jit.not_to_static
     def function(*args: Any, **kwargs: Any) -> Any:
-        first = args[0] if args else kwargs.get("x", kwargs.get("input"))
-        if paddle.in_dynamic_mode() or not isinstance(first, Variable):  # a dygraph tensor passes as a Variable
+        if paddle.in_dynamic_mode():
             return modern(*args, **kwargs)
         named = {_ALIASES.get(name, name): value for name, value in kwargs.items()}
         return old(*args, **named)
@@ -74,7 +84,7 @@ def _for_either(modern: Callable, old: Callable) -> Callable:
     return function
 
 
-_ALIASES = {"input": "x", "other": "y", "dim": "axis"}
+_ALIASES = {"input": "x", "other": "y", "dim": "axis", "dim1": "axis1", "dim2": "axis2"}
 
 
 def _append(kind: str, inputs: dict[str, Any], dtype: Any, attrs: dict[str, Any], slot: str = "Out") -> Variable:
@@ -88,13 +98,27 @@ def _unary(x: Variable, name: Any = None, *, kind: str, dtype: str | None = None
     return _append(kind, {"X": x}, dtype or x.dtype, {})
 
 
+def _round(x: Variable, decimals: int = 0, name: Any = None) -> Variable:
+    if decimals != 0:
+        raise TypeError(f"round to {decimals} decimals: a .pdmodel only rounds to whole numbers")
+    return _unary(x, kind="round")
+
+
 def _binary(
-    x: Variable, y: Variable, name: Any = None, *, kind: str, dtype: str | None = None, **attrs: Any
+    x: Variable, y: Variable, name: Any = None, *, kind: str, dtype: str | None = None, axis: int | None = None
 ) -> Variable:
-    return _append(kind, {"X": x, "Y": y}, dtype or x.dtype, attrs)
+    _refuse_unequal(kind, x, y)
+    return _append(kind, {"X": x, "Y": y}, dtype or x.dtype, {} if axis is None else {"axis": axis})
+
+
+def _refuse_unequal(kind: str, x: Variable, y: Variable) -> None:
+    if x.dtype != y.dtype:
+        raise TypeError(f"{kind} of {x.dtype} and {y.dtype}: a .pdmodel needs equal types; cast one of the two")
 
 
 def _integers(value: int | Sequence[int] | None) -> list[int]:
+    if isinstance(value, Variable):
+        raise TypeError("an axis or shift that is computed by the network: a .pdmodel needs a number here")
     return [] if value is None else [value] if isinstance(value, int) else list(value)
 
 
@@ -126,7 +150,7 @@ def _logsumexp(x: Variable, axis: Any = None, keepdim: bool = False, name: Any =
 def _position(
     x: Variable, axis: int | None = None, keepdim: bool = False, dtype: Any = "int64", name: Any = None, *, kind: str
 ) -> Variable:
-    dtype = convert_np_dtype_to_dtype_(dtype) if isinstance(dtype, str) else dtype
+    dtype = convert_np_dtype_to_dtype_(dtype)
     attrs = {"axis": 0 if axis is None else axis, "keepdims": keepdim, "flatten": axis is None, "dtype": dtype}
     return _append(kind, {"X": x}, dtype, attrs)
 
@@ -134,6 +158,7 @@ def _position(
 def _matmul(
     x: Variable, y: Variable, transpose_x: bool = False, transpose_y: bool = False, name: Any = None
 ) -> Variable:
+    _refuse_unequal("matmul", x, y)
     return _append("matmul_v2", {"X": x, "Y": y}, x.dtype, {"trans_x": transpose_x, "trans_y": transpose_y})
 
 
@@ -175,7 +200,7 @@ def _grid_sample(
 
 _SAME_NAME = (
     "abs", "acos", "acosh", "asin", "atanh", "ceil", "cos", "cosh", "exp", "expm1", "floor", "log", "log1p", "log2",
-    "log10", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tanh",
+    "log10", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tanh",
 )  # fmt: skip
 
 OLD_OPERATORS: dict[str, Callable[..., Variable]] = {
@@ -183,7 +208,7 @@ OLD_OPERATORS: dict[str, Callable[..., Variable]] = {
     **{name: partial(_unary, kind=f"{name}_v2", dtype="bool") for name in ("isfinite", "isinf", "isnan")},
     "logical_not": partial(_unary, kind="logical_not", dtype="bool"),
     **{name: partial(_binary, kind=name, dtype="bool") for name in ("logical_and", "logical_or", "logical_xor")},
-    "greater_than": partial(_binary, kind="greater_than", dtype="bool", axis=-1),
+    "greater_than": partial(_binary, kind="greater_than", dtype="bool"),
     "maximum": partial(_binary, kind="elementwise_max", axis=-1),
     "minimum": partial(_binary, kind="elementwise_min", axis=-1),
     "multiply": partial(_binary, kind="elementwise_mul", axis=-1),
@@ -200,6 +225,7 @@ OLD_OPERATORS: dict[str, Callable[..., Variable]] = {
     "gelu": _gelu,
     "grid_sample": _grid_sample,
     "roll": _roll,
+    "round": _round,
     "softplus": _softplus,
     "tril": partial(_triangle, lower=True),
     "triu": partial(_triangle, lower=False),

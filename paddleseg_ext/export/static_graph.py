@@ -15,7 +15,7 @@ from paddle import nn
 from paddleseg_ext import compat
 from paddleseg_ext.export import passes
 from paddleseg_ext.export.decoder_logits import with_logits
-from paddleseg_ext.export.old_operators import missing_operator, old_operators
+from paddleseg_ext.export.old_operators import explain, old_operators
 from paddleseg_ext.export.program import read_program, write_program
 from paddleseg_ext.models.output_ops import OUTPUT_OPS, Decoder, ExportModel
 from paddleseg_ext.version import __version__
@@ -158,12 +158,8 @@ def trace(model: nn.Layer, input_shape: Sequence[int | None], folder: Path) -> N
             # clip_extra would drop the threshold of relu6, without which Paddle-Lite's `opt` aborts.
             paddle.jit.save(static, str(folder / "model"), clip_extra=False)
     except (ValueError, RuntimeError, TypeError) as error:
-        if operator := missing_operator(error):
-            raise ConversionError(
-                f"Paddle {paddle.__version__} cannot write the operator {operator} into a .pdmodel, and "
-                "export/old_operators.py has no form of it; export under Paddle 2.6.2, or add its form there"
-            ) from error
-        raise ConversionError(f"the network cannot be traced: {_last_line(error)}") from error
+        reason = explain(error) or f"the network cannot be traced: {_last_line(error)}"
+        raise ConversionError(reason) from error
 
 
 def _last_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ A model computes logits at decoder resolution, the size of the last feature map,
 class resizes them to the image, or an output operator does it in an exported graph.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from paddle import Tensor, nn
@@ -14,7 +15,7 @@ from paddleseg_ext.models.output_ops import ValidInterpolate
 UPSAMPLINGS = {"intepolate": "bilinear", "interpolate": "bilinear", "vim": "vim"}
 
 
-class SegmentationModel(nn.Layer):
+class SegmentationModel(nn.Layer, ABC):
     """A model with `logits(x)` at decoder resolution; subclasses implement only this method.
 
     A model with auxiliary heads also implements `training_logits(x)`; the heads are computed only in training.
@@ -43,9 +44,9 @@ class SegmentationModel(nn.Layer):
         self.upsample = UPSAMPLINGS[upsample]
         self.loss_stride = loss_stride
 
+    @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> [B, K, h, w] at decoder resolution."""
-        raise NotImplementedError
 
     def training_logits(self, x: Tensor) -> list[Tensor]:
         """x: [B, C, H, W] -> [B, K, h, w] of the main head, then of each auxiliary head; the loss uses all."""

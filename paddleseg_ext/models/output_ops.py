@@ -5,6 +5,7 @@ dtype of its result. All are built from operators that Paddle-Lite's released `o
 control flow, no `index_put`, no `flatten`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import paddle
@@ -20,7 +21,7 @@ _SMALLEST = 1e-37
 _CUT_OFF = [0, 1, 0, 1]  # top, bottom, left, right: windows reach one pixel beyond the last one
 
 
-class OutputOp(nn.Layer):
+class OutputOp(nn.Layer, ABC):
     """Base of the output operators. `name` is the value of `--output_op`, `dtype` is the type of the result."""
 
     name: str
@@ -31,9 +32,9 @@ class OutputOp(nn.Layer):
         super().__init__()
         self.align_corners = align_corners
 
+    @abstractmethod
     def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """logits: [B, K, h, w], size: (H, W) of the input image; the class describes the result."""
-        raise NotImplementedError
 
 
 class Logits(OutputOp):
@@ -89,9 +90,9 @@ class _ValidInterpolate(OutputOp):
 
     dtype, is_labels = "int32", True
 
+    @abstractmethod
     def kept(self, logits: Tensor) -> Tensor:
         """logits [B, K, h, w] -> int32 class numbers [N], ascending, 1 <= N <= K."""
-        raise NotImplementedError
 
     def forward(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """[B, K, h, w] -> [B, H, W]."""

@@ -90,9 +90,13 @@ def test_numpy_1_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     environment._check_numpy()
 
 
-def test_missing_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("paddle", "remedy"), [("2.6.2", '"numpy==1.26.4"'), ("", '"numpy==1.26.4"'), ("3.3.1", "numpy")]
+)
+def test_missing_numpy(monkeypatch: pytest.MonkeyPatch, paddle: str, remedy: str) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
-    assert "pip install" in failure_line()
+    monkeypatch.setattr(environment, "_paddle_version", lambda: paddle)
+    assert failure_line().endswith(f"pip install {remedy}")
 
 
 def test_missing_libgl(monkeypatch: pytest.MonkeyPatch) -> None:

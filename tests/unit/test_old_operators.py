@@ -11,7 +11,7 @@ import pytest
 from paddle import nn
 from paddle.nn import functional as F
 
-from paddleseg_ext.export.old_operators import OLD_OPERATORS, missing_operator, old_operators
+from paddleseg_ext.export.old_operators import OLD_OPERATORS, explain, old_operators
 from paddleseg_ext.export.program import read_program
 from paddleseg_ext.export.static_graph import trace
 from paddleseg_ext_runtime.errors import ConversionError
@@ -117,12 +117,63 @@ def test_an_operator_without_an_old_form_is_refused_by_name(tmp_path: Path) -> N
         trace(Put(), [2, 3], tmp_path)
 
 
-def test_other_errors_name_no_operator() -> None:
-    assert (
-        missing_operator(ValueError("index_put(): argument (position 1) must be Value, but got Variable"))
-        == "index_put"
-    )
-    assert missing_operator(ValueError("the sizes do not fit")) is None
+class Setting(nn.Layer):
+    """One call that no old operator can express."""
+
+    def __init__(self, call: Callable) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.call(x)
+
+
+@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="Paddle 2.6 has none of these settings")
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda x: paddle.round(x, 2), "round to 2 decimals"),
+        (lambda x: paddle.round(x, decimals=1), "round to 1 decimals"),
+        (lambda x: paddle.multiply(x, x, out=x), "out"),
+        (lambda x: paddle.multiply(x, x.astype("int32")), "needs equal types"),
+        (lambda x: paddle.matmul(x, x.astype("float64").t()), "needs equal types"),
+        (lambda x: paddle.roll(x, paddle.argmax(x)), "needs a number"),
+    ],
+)
+def test_a_setting_that_the_old_operator_lacks_is_refused(tmp_path: Path, call: Callable, expected: str) -> None:
+    with pytest.raises(ConversionError, match=expected):
+        trace(Setting(call), [2, 3], tmp_path)
+
+
+class Scaled(nn.Layer):
+    """A product whose first factor is a tensor that is no parameter and no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = paddle.to_tensor([2.0])
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return paddle.multiply(self.factor, self.linear(x))
+
+
+def test_a_plain_tensor_as_first_argument_is_taken(tmp_path: Path) -> None:
+    model, array = Scaled(), np.ones((2, 3), "float32")
+    trace(model, [2, 3], tmp_path)
+    predictor = create_predictor(str(tmp_path / "model.pdmodel"), str(tmp_path / "model.pdiparams"), engine="native")
+    np.testing.assert_allclose(run(predictor, array)[0], model(paddle.to_tensor(array)).numpy(), rtol=1e-5)
+
+
+def test_the_type_of_a_position_may_be_written_in_any_way(tmp_path: Path) -> None:
+    for number, dtype in enumerate(["int32", np.int32, np.dtype("int32")]):
+        trace(Setting(lambda x, dtype=dtype: paddle.argmax(x, axis=1, dtype=dtype)), [2, 3], tmp_path / str(number))
+
+
+def test_only_an_operator_of_pir_is_explained() -> None:
+    cause = "{}(): argument (position 1) must be Value, but got Variable"
+    assert "no form of it" in explain(ValueError(cause.format("index_put")))
+    assert "write paddle.matmul(...)" in explain(ValueError(cause.format("matmul")))
+    assert explain(ValueError("the sizes do not fit")) is None
 
 
 def test_a_written_program_reads_back(tmp_path: Path) -> None:

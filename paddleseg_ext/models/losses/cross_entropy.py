@@ -1,11 +1,13 @@
-"""PaddleSeg's cross entropies under Paddle 3 too, which multiplies no integer by a float.
+"""PaddleSeg's cross entropies, which also work under Paddle 3.
 
-`CrossEntropyLoss` is the loss of nearly every published config; `DistillCrossEntropyLoss` compares with a teacher. Both
-keep PaddleSeg's names, settings and values: under Paddle 2.6 they are equal to PaddleSeg's to the last bit.
+PaddleSeg's own multiply integer tensors by float tensors, which Paddle 3 refuses. `CrossEntropyLoss` is the loss of
+nearly every published config; `DistillCrossEntropyLoss` compares with a teacher. Both keep PaddleSeg's names and
+settings. Under Paddle 2.6 their values and gradients equal PaddleSeg's to the last bit (tests/unit/test_losses.py).
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
@@ -70,12 +72,14 @@ class CrossEntropyLoss(nn.Layer):
         if self.weight is None:
             factors = paddle.ones(label.shape, "float32")
         else:
-            # An ignored pixel has the factor of class 0, as in PaddleSeg. It is counted in the hard pixels alone.
-            known = label * is_counted.astype("int64")
+            # An ignored pixel needs a factor too. As in PaddleSeg, it is that of class 0, or with avg_non_ignore=False
+            # that of its label if this is a class. PaddleSeg fails if it is none; here the factor is that of class 0.
+            is_class = not self.avg_non_ignore and 0 <= self.ignore_index < num_classes
+            known = label if is_class else label * is_counted.astype("int64")
             factors = (F.one_hot(known, num_classes) * self.weight).sum(axis=-1)
         if self.top_k_percent_pixels == 1.0:
             return loss.mean() / ((counted * factors).mean() + _EPSILON)
-        kept = int(self.top_k_percent_pixels * label.size)
+        kept = int(np.float32(self.top_k_percent_pixels) * np.float32(label.size))  # in float32, as PaddleSeg counts
         hardest, places = loss.flatten().topk(kept)
         return hardest.mean() / (factors.flatten().gather(places).detach().mean() + _EPSILON)
 
