@@ -131,10 +131,11 @@ class PaddleStatic(PaddleInference):
 
     def load(self) -> None:
         """See PaddleInference."""
-        os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112  at its import, Paddle 3 would choose PIR
         import paddle
 
         paddle.enable_static()
+        if guard := getattr(paddle.pir_utils, "OldIrGuard", None):
+            guard().__enter__()  # for the rest of this process: Paddle 3 would look for its own format, PIR
         model, params = (Path(file) for file in self._files)
         self._executor = paddle.static.Executor(paddle.CPUPlace())
         prefix, names = str(model.parent), {"model_filename": model.name, "params_filename": params.name}
